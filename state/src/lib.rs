@@ -1,1 +1,28 @@
-//! To be written.
+//! State that absorbs each batch exactly once: batch log, layers, overlay, and the store beneath them.
+//!
+//! A batch is a *layer* in memory; preparing it is one appended log entry; sealing it merges the layer into
+//! the *overlay*; a background fold moves the overlay, sorted, into the data families. Taking a batch back is
+//! dropping its layer and its log entry.
+
+pub mod attempt;
+pub mod backend;
+pub mod codec;
+pub mod error;
+pub mod format;
+pub mod key;
+pub mod outbox;
+pub mod schema;
+pub mod table;
+pub mod value;
+
+pub use attempt::{Attempt, Epoch, Generation, Partition, StateId, TxId};
+pub use backend::{
+    Durability, Durable, Family, MemoryStorage, MergeOperands, Snapshot, SortedSink, StateFamily,
+    Storage, WriteBatch,
+};
+pub use error::{Result, StateError};
+pub use key::{Key, KeyError, hash_key, partition_of};
+pub use outbox::{DeadLetter, OutboxPart};
+pub use schema::{StateKind, StateSchema};
+pub use table::ByteMap;
+pub use value::{Change, Found, Merge, Value};
