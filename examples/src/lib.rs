@@ -1,1 +1,3 @@
-//! To be written.
+//! Runnable Fulmar programs, and the bench that compares them with hand-written loops.
+
+pub mod bench;
