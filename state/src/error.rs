@@ -196,6 +196,12 @@ pub enum StateError {
         /// What was expected and what came.
         what: String,
     },
+    /// The store has not been told where to begin.
+    #[error("the store in {place} takes no batches before its first rewind")]
+    NotRewound {
+        /// The place.
+        place: String,
+    },
     /// Views or fold parts that do not make up one whole state at one batch.
     #[error("the parts of state {state} do not fit: {what}")]
     Mismatch {
