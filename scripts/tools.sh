@@ -85,7 +85,7 @@ need() {
     shift
     if [ -n "$*" ] && try_install "$@"; then return; fi
     if command=$(install_command "$@"); then
-        [ "$(manager)" = brew ] || command="sudo $command"
+        [ "$(manager)" = brew ] || [ "$(id -u)" = 0 ] || command="sudo $command"
         die 69 "$what is missing and could not be installed; packages: $*" "install it with: $command" \
             "then run this again"
     fi
