@@ -30,6 +30,8 @@ pub use backend::{
     Durability, Durable, Family, MemoryStorage, MergeOperands, Snapshot, SortedSink, StateFamily,
     Storage, WriteBatch,
 };
+#[cfg(feature = "rocksdb")]
+pub use backend::{RocksOptions, RocksStorage};
 pub use base::Base;
 pub use error::{Result, StateError};
 pub use fold::{FoldDone, FoldJob, FoldOp, FoldPart, FoldVisitor};

@@ -146,6 +146,3 @@ pub(crate) fn log_txid(key: &[u8]) -> Result<TxId> {
         ))),
     }
 }
-
-#[cfg(test)]
-mod tests;

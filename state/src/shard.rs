@@ -262,6 +262,3 @@ fn heap<V>(encoded: usize) -> usize {
         0
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -386,6 +386,3 @@ impl fmt::Debug for Store {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -109,6 +109,3 @@ impl<V, M> fmt::Debug for ShardView<V, M> {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,11 +2,15 @@
 
 mod memory;
 mod operands;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 
 use std::sync::Arc;
 
 pub use memory::MemoryStorage;
 pub use operands::{MergeOperands, StateFamily};
+#[cfg(feature = "rocksdb")]
+pub use rocks::{RocksOptions, RocksStorage};
 
 use crate::attempt::StateId;
 use crate::error::Result;
