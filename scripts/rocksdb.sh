@@ -38,7 +38,7 @@ need_rocksdb() {
 # Says now and then how far the compiler is; cargo itself is silent for the whole of it.
 rocksdb_progress() {
     # The last sleep outlives the loop: it must not hold the launcher's output open.
-    while sleep 30 >/dev/null 2>&1 </dev/null; do
+    while sleep 30 >/dev/null 2>&1; do
         done_=$(find "$1" -name '*.o' -path '*librocksdb-sys*' 2>/dev/null | wc -l)
         say "RocksDB: $((done_)) of about 350 files compiled"
     done
