@@ -4,6 +4,9 @@
 //! in again; so each id appears twice in the whole tree and the value is zero exactly when nothing is under way (but for
 //! a chance of 2^-64 per tree, since ids are 64-bit hashes). Reports may come in any order, each may carry any number
 //! of ids, and one that is lost or comes twice leaves the value above zero: the root is then ended by its owner's deadline.
+//!
+//! One rule binds whoever reports: a message is reported as consumed in the *same* report as everything that was sent because
+//! of it. If these were two reports and that of what was sent were late or lost, the value would be zero too early.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;

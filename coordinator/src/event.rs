@@ -102,6 +102,7 @@ pub enum Event {
     },
     /// Part of an attempt has been processed or prepared. A zero `xor` is a sign of life from long work.
     ///
+    /// What was consumed and what was sent because of it belong into one report ([`crate::acker`] says why).
     /// Besides the edges, each worker's [`crate::prepare_id`] must come once: when the attempt is durable in its log.
     Ack {
         /// The attempt.

@@ -30,11 +30,9 @@ pub use coordinator::{Coordinator, Phase};
 pub use error::{Error, Result};
 pub use event::{Event, More, ReadReport};
 pub use fingerprint::{Difference, Fingerprint};
-pub use fulmar_state::{Attempt, Epoch, Generation, TxId};
+pub use fulmar_state::{Attempt, Durability, Epoch, Generation, TxId};
 pub use halt::HaltReason;
-pub use ledger::{
-    Durability, FileLedger, Ledger, LedgerRecord, MemoryLedger, Version, WriteOutcome, WriterId,
-};
+pub use ledger::{FileLedger, Ledger, LedgerRecord, MemoryLedger, Version, WriteOutcome, WriterId};
 pub use position::{PartitionMove, Positions};
 pub use report::{BatchReport, Phases};
 pub use settings::{Limits, Micros, OnPoison, Replays, Settings, SpoutInfo, WorkerId};

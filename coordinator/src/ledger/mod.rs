@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
 
-pub use file::{Durability, FileLedger};
+pub use file::FileLedger;
 pub use memory::MemoryLedger;
 pub use record::{FORMAT, LedgerRecord, MAX_RECORD, RecordError};
 
