@@ -3,6 +3,7 @@
 mod ending;
 mod poison;
 mod rules;
+mod sources;
 mod storm;
 mod trident;
 mod world;
