@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fulmar_state::{
     AnyShard, Attempt, ByteMap, Entry, FoldPart, Generation, MemoryStorage, Partition, Rewind,
-    Shard, StateFamily, StateId, StateSchema, Storage, Store, StoreIdentity, TxId, hash_key,
+    Shard, StateFamily, StateId, StateSchema, Storage, Store, StoreIdentity, hash_key,
     partition_of,
 };
 

@@ -51,6 +51,15 @@ impl<V> Part<V> {
         }
     }
 
+    /// See [`ByteMap::warm`].
+    #[inline]
+    pub(crate) fn warm(&self, hashes: impl Iterator<Item = u64>) {
+        match self {
+            Part::Deltas(map) => map.warm(hashes),
+            Part::Changes(map) => map.warm(hashes),
+        }
+    }
+
     /// The entry that was inserted as number `index`.
     #[inline]
     pub(crate) fn entry(&self, index: usize) -> (&[u8], Found<'_, V>) {

@@ -8,6 +8,7 @@ use crate::codec::{self, Reader};
 use crate::error::{Result, StateError};
 use crate::key::{MAX_KEY, hash_key};
 use crate::part::Part;
+use crate::table::BLOCK;
 use crate::value::{Change, Found, Merge, Value};
 
 const DELTAS: u8 = 0;
@@ -134,22 +135,35 @@ pub(crate) fn absorb<V: Value>(
     let keys: usize = reader.varint_as("number of keys")?;
     // A key takes at least two bytes: a forged number asks for no more memory than the section itself.
     let room = (keys.min(body.len() / 2), body.len());
-    for _ in 0..keys {
-        let kind = if tag == DELTAS {
-            DELTA
-        } else {
-            reader.u8("change kind")?
-        };
-        let key = reader.bytes("key")?;
-        let change = match kind {
-            DELTA => Change::Delta(codec::decode(reader.bytes("value")?)?),
-            PUT => Change::Put(codec::decode(reader.bytes("value")?)?),
-            REMOVE => Change::Remove,
-            _ => return Err(StateError::malformed(format!("change kind is {kind}"))),
-        };
-        part.change(hash_key(key), key, change, room, merge);
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut left = keys;
+    while left > 0 {
+        for _ in 0..left.min(BLOCK) {
+            let kind = if tag == DELTAS {
+                DELTA
+            } else {
+                reader.u8("change kind")?
+            };
+            let key = reader.bytes("key")?;
+            block.push((hash_key(key), key, read_change(&mut reader, kind)?));
+        }
+        left -= block.len();
+        part.warm(block.iter().map(|(hash, _, _)| *hash));
+        for (hash, key, change) in block.drain(..) {
+            part.change(hash, key, change, room, merge);
+        }
     }
     reader.finish("section")
+}
+
+#[inline]
+fn read_change<V: Value>(reader: &mut Reader<'_>, kind: u8) -> Result<Change<V>> {
+    match kind {
+        DELTA => Ok(Change::Delta(codec::decode(reader.bytes("value")?)?)),
+        PUT => Ok(Change::Put(codec::decode(reader.bytes("value")?)?)),
+        REMOVE => Ok(Change::Remove),
+        _ => Err(StateError::malformed(format!("change kind is {kind}"))),
+    }
 }
 
 #[cfg(test)]

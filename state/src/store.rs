@@ -269,6 +269,17 @@ impl Store {
         }
     }
 
+    /// Writes down now how far outboxes are published, if that is only remembered: before a clean end, and where a
+    /// long run without other writes would have sinks see too much again.
+    pub fn record_published(&mut self) -> Result<()> {
+        self.usable()?;
+        if self.dirty {
+            self.commit(WriteBatch::new())
+        } else {
+            Ok(())
+        }
+    }
+
     /// The folded data as it is now.
     pub fn base(&self) -> Result<Base> {
         self.usable()?;

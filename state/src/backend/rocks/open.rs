@@ -137,19 +137,20 @@ fn inspect(dir: &Path, names: &BTreeMap<Family, String>) -> Result<()> {
 fn check_unfinished(dir: &Path, listed: &BTreeSet<String>, given: &BTreeSet<String>) -> Result<()> {
     let failed = |error| translate(dir, "opening the database", &error);
     let db = DB::open_cf_for_read_only(&Options::default(), dir, listed, false).map_err(failed)?;
-    for name in listed {
-        let handle = db.cf_handle(name).expect("every family listed was opened");
+    // A store's first records go to "meta"; "default" is never written to.
+    for name in ["default", "meta"] {
+        let Some(handle) = db.cf_handle(name) else {
+            continue;
+        };
         let Some(record) = db.iterator_cf(handle, IteratorMode::Start).next() else {
             continue;
         };
         record.map_err(failed)?;
         let place = dir.display().to_string();
-        let Some(state) = listed
-            .symmetric_difference(given)
-            .find_map(|name| name.strip_prefix(DATA))
-        else {
-            let found =
-                format!("a RocksDB database with records in column family {name:?} and no log");
+        let differs = listed.symmetric_difference(given);
+        let differs = differs.filter_map(|name| name.strip_prefix(DATA)).next();
+        let Some(state) = differs.filter(|_| name == "meta") else {
+            let found = format!("a RocksDB database with records in its column family {name:?}");
             return Err(StateError::OtherProgram { place, found });
         };
         let presence = |names: &BTreeSet<String>| {
