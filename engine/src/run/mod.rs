@@ -1,0 +1,46 @@
+//! Runs a plan: threads and channels around the cores, a tokio task around the coordinator, and the handle to it all.
+
+mod config;
+mod driver;
+mod handle;
+mod mailbox;
+mod open;
+mod threads;
+
+pub use config::Config;
+pub use handle::{Progress, Resumed, Running, StateView};
+
+pub use fulmar_coordinator::{BatchReport, Failure, OnPoison, Phases};
+pub use fulmar_state::Durability;
+
+use crate::error::Result;
+use crate::plan::Plan;
+
+impl Plan {
+    /// Runs the topology; answers when it has taken up what was sealed before and begins to read.
+    ///
+    /// Everything that can be wrong with the directory is told here: another topology, damage, another process.
+    ///
+    /// ```
+    /// use fulmar::aggregate::Count;
+    /// use fulmar::spout::Collection;
+    /// use fulmar::{Config, Topology};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), fulmar::Error> {
+    /// let topology = Topology::new("words");
+    /// let counts = topology
+    ///     .spout("words", Collection::of(["a", "b", "a"].map(String::from)))
+    ///     .group_by(|word| word.clone())
+    ///     .persistent_aggregate("counts", Count);
+    ///
+    /// let running = topology.build()?.start(Config::in_memory()).await?;
+    /// running.drained().await?;
+    /// assert_eq!(running.get(&counts, &"a".to_string()).await?, Some(2));
+    /// running.stop().await
+    /// # }
+    /// ```
+    pub async fn start(self, config: Config) -> Result<Running> {
+        open::start(self, config).await
+    }
+}
