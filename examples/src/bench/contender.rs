@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::count_only::CountOnly;
+use super::fulmar_wordcount::Fulmar;
 use super::rocks_loop::{CacheLoop, MergeLoop};
 
 /// What every contender is given.
@@ -69,6 +70,7 @@ pub fn contenders() -> Vec<Box<dyn Contender>> {
         Box::new(CountOnly),
         Box::new(CacheLoop),
         Box::new(MergeLoop),
+        Box::new(Fulmar),
     ]
 }
 

@@ -9,6 +9,7 @@
 mod child;
 mod contender;
 mod count_only;
+mod fulmar_wordcount;
 mod generate;
 mod report;
 mod rocks_loop;
