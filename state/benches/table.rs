@@ -113,6 +113,21 @@ fn family() -> StateFamily {
     StateFamily::combined::<u64, Add>(schema, add)
 }
 
+fn identity() -> StoreIdentity {
+    StoreIdentity {
+        topology: "bench".to_owned(),
+        worker: "w0".to_owned(),
+    }
+}
+
+fn schemas() -> [StateSchema; 1] {
+    [family().schema().clone()]
+}
+
+fn all() -> Vec<Partition> {
+    (0..PARTITIONS).map(Partition).collect()
+}
+
 fn upserts(words: &[Vec<u8>]) {
     let mut fresh = Clock::new("upsert, 100 k words into a new table");
     let mut hot = Clock::new("upsert, the 1000 hottest words");
@@ -150,8 +165,9 @@ fn aggregate(words: &[Vec<u8>]) -> Vec<ByteMap<u64>> {
     maps
 }
 
-fn batches(name: &str, storage: Arc<dyn Storage>, words: &[Vec<u8>]) {
+fn batches(name: &str, open: &dyn Fn() -> Arc<dyn Storage>, words: &[Vec<u8>]) {
     println!("\n{name}");
+    let storage = open();
     let identity = StoreIdentity {
         topology: "bench".to_owned(),
         worker: "w0".to_owned(),
@@ -165,9 +181,8 @@ fn batches(name: &str, storage: Arc<dyn Storage>, words: &[Vec<u8>]) {
             sealed: None,
         })
         .unwrap();
-    let all: Vec<Partition> = (0..PARTITIONS).map(Partition).collect();
     let mut shard: Shard<u64, Add> =
-        Shard::new(COUNTS, all.clone(), PARTITIONS, add, store.base().unwrap());
+        Shard::new(COUNTS, all(), PARTITIONS, add, store.base().unwrap());
     let mut absorb = Clock::new("absorb");
     let mut encode = Clock::new("encode");
     let mut seal = Clock::new("seal");
@@ -207,34 +222,50 @@ fn batches(name: &str, storage: Arc<dyn Storage>, words: &[Vec<u8>]) {
         "{distinct} keys in {BATCHES} batches, {megabytes:.1} MiB of log, {:?}",
         shard.memory()
     );
-    reload(&store, &all, distinct);
+    drop((store, shard, storage));
+    let (mut store, mut shard) = recover(open, base, distinct);
     fold(&mut store, &mut shard);
 }
 
-fn reload(store: &Store, all: &[Partition], distinct: usize) {
-    let mut restore = Clock::new("restore from the log");
+/// What a process does that was killed before any fold.
+fn recover(
+    open: &dyn Fn() -> Arc<dyn Storage>,
+    sealed: Option<Attempt>,
+    distinct: usize,
+) -> (Store, Shard<u64, Add>) {
+    let mut opening = Clock::new("open the storage and verify the log");
+    let mut store = opening.run(distinct, || {
+        Store::open(open(), &identity(), &schemas()).unwrap()
+    });
+    let _ = store
+        .rewind(Rewind {
+            generation: Generation::new(2, 0),
+            sealed,
+        })
+        .unwrap();
+    let mut restore = Clock::new("reload the log");
     let mut shard: Shard<u64, Add> =
-        Shard::new(COUNTS, all.to_vec(), PARTITIONS, add, store.base().unwrap());
+        Shard::new(COUNTS, all(), PARTITIONS, add, store.base().unwrap());
     restore.run(distinct, || {
         store
             .restore(&mut |txid, _, partition, section| shard.restore(txid, partition, section))
             .unwrap();
     });
-    restore.print("key");
+    [opening, restore]
+        .iter()
+        .for_each(|clock| clock.print("key"));
+    (store, shard)
 }
 
 fn fold(store: &mut Store, shard: &mut Shard<u64, Add>) {
     let upto = shard.sealed();
     let part: Arc<dyn FoldPart> = shard.fold_part();
     let job = store.fold(upto, &[(COUNTS, vec![part])]).unwrap();
-    let storage = Arc::clone(store.storage());
-    for name in ["fold the first time", "fold again, onto what is there"] {
-        let mut clock = Clock::new(name);
-        let done = clock.run(0, || job.run(&*storage).unwrap());
-        clock.units = done.records as usize;
-        clock.print("key");
-        store.finish_fold(done).unwrap();
-    }
+    let mut clock = Clock::new("fold");
+    let done = clock.run(0, || job.run(&**store.storage()).unwrap());
+    clock.units = done.records as usize;
+    clock.print("key");
+    store.finish_fold(done).unwrap();
     shard.folded(upto, store.base().unwrap());
     let mut scan = Clock::new("scan everything");
     let view = fulmar_state::StateView::<u64, u64, Add>::new(vec![shard.view()]).unwrap();
@@ -244,21 +275,34 @@ fn fold(store: &mut Store, shard: &mut Shard<u64, Add>) {
 
 fn main() {
     let mut zipf = Zipf::new();
-    let words: Vec<Vec<u8>> = (0..BATCHES * WORDS)
+    let zipf: Vec<Vec<u8>> = (0..BATCHES * WORDS)
         .map(|_| format!("{:08}", zipf.word()).into_bytes())
         .collect();
-    upserts(&words);
-    batches(
-        "in memory",
-        Arc::new(MemoryStorage::new(&[family()])),
-        &words,
-    );
-    #[cfg(feature = "rocksdb")]
-    {
-        use fulmar_state::{RocksOptions, RocksStorage};
-        let dir = tempfile::tempdir().unwrap();
-        let options = RocksOptions::within(256 << 20);
-        let storage = RocksStorage::open(&dir.path().join("db"), &[family()], options).unwrap();
-        batches("on RocksDB, with fsync", Arc::new(storage), &words);
+    let mut random = Random(7);
+    let uniform: Vec<Vec<u8>> = (0..BATCHES * WORDS)
+        .map(|_| format!("{:08}", random.next() % 10_000_000).into_bytes())
+        .collect();
+    upserts(&zipf);
+    for (law, words) in [
+        ("Zipf over 100 k words", &zipf),
+        ("uniform over 10 M words", &uniform),
+    ] {
+        let memory = MemoryStorage::new(&[family()]);
+        batches(
+            &format!("{law}, in memory"),
+            &|| Arc::new(memory.clone()),
+            words,
+        );
+        drop(memory);
+        #[cfg(feature = "rocksdb")]
+        {
+            use fulmar_state::{RocksOptions, RocksStorage};
+            let dir = tempfile::tempdir().unwrap();
+            let options = RocksOptions::within(256 << 20);
+            let open = || -> Arc<dyn Storage> {
+                Arc::new(RocksStorage::open(&dir.path().join("db"), &[family()], options).unwrap())
+            };
+            batches(&format!("{law}, on RocksDB with fsync"), &open, words);
+        }
     }
 }

@@ -89,10 +89,17 @@ impl<V: Value, M: Merge<V>> FoldPart for Fold<V, M> {
 /// Who holds which partition.
 type Owners = BTreeMap<Partition, Arc<dyn FoldPart>>;
 
+struct StateFold {
+    state: StateId,
+    owners: Owners,
+    /// Whether nothing was ever folded: deltas are whole values then, and reading them takes no merge.
+    fresh: bool,
+}
+
 /// A fold that is ready to run, on any thread, while batches go on.
 pub struct FoldJob {
     upto: Attempt,
-    states: Vec<(StateId, Owners)>,
+    states: Vec<StateFold>,
 }
 
 /// A fold that has run; the store makes it known with [`Store::finish_fold`](crate::Store::finish_fold).
@@ -106,14 +113,15 @@ pub struct FoldDone {
 }
 
 impl FoldJob {
-    /// Checks that the parts are all of every state's partitions as of `upto`.
+    /// Checks that the parts are all of every state's partitions as of `upto`. A family has so many partitions, and
+    /// something was folded into it before, or not.
     pub(crate) fn new(
         upto: Attempt,
-        partitions: &[u16],
+        families: &[(u16, bool)],
         parts: &[(StateId, Vec<Arc<dyn FoldPart>>)],
     ) -> Result<FoldJob> {
-        let mut states = Vec::with_capacity(partitions.len());
-        for (state, total) in (0..).map(StateId).zip(partitions) {
+        let mut states = Vec::with_capacity(families.len());
+        for (state, (total, fresh)) in (0..).map(StateId).zip(families) {
             let mismatch = |what: String| StateError::Mismatch { state, what };
             let mut owners = Owners::new();
             for part in parts
@@ -141,7 +149,11 @@ impl FoldJob {
             {
                 return Err(mismatch(format!("partition {missing} is missing")));
             }
-            states.push((state, owners));
+            states.push(StateFold {
+                state,
+                owners,
+                fresh: *fresh,
+            });
         }
         Ok(FoldJob { upto, states })
     }
@@ -156,10 +168,10 @@ impl FoldJob {
     /// marker covers is not brought in again.
     pub fn run(&self, storage: &dyn Storage) -> Result<FoldDone> {
         let mut records = 0;
-        for (state, owners) in &self.states {
+        for fold in &self.states {
             let mut written = 0;
-            storage.ingest(Family::Data(*state), &mut |sink| {
-                written = fill(self.upto, owners, sink)?;
+            storage.ingest(Family::Data(fold.state), &mut |sink| {
+                written = fold.fill(self.upto, sink)?;
                 Ok(())
             })?;
             records += written;
@@ -179,21 +191,23 @@ impl fmt::Debug for FoldJob {
     }
 }
 
-fn fill(upto: Attempt, owners: &Owners, sink: &mut dyn SortedSink) -> Result<u64> {
-    let mut records = 0;
-    let mut full = Vec::new();
-    for (partition, owner) in owners {
-        owner.visit(*partition, &mut |key, op| {
-            records += 1;
-            data_key(*partition, key, &mut full);
-            match op {
-                FoldOp::Put(value) => sink.put(&full, value),
-                FoldOp::Merge(delta) => sink.merge(&full, delta),
-                FoldOp::Delete => sink.delete(&full),
-            }
-        })?;
+impl StateFold {
+    fn fill(&self, upto: Attempt, sink: &mut dyn SortedSink) -> Result<u64> {
+        let mut records = 0;
+        let mut full = Vec::new();
+        for (partition, owner) in &self.owners {
+            owner.visit(*partition, &mut |key, op| {
+                records += 1;
+                data_key(*partition, key, &mut full);
+                match op {
+                    FoldOp::Merge(delta) if !self.fresh => sink.merge(&full, delta),
+                    FoldOp::Merge(value) | FoldOp::Put(value) => sink.put(&full, value),
+                    FoldOp::Delete => sink.delete(&full),
+                }
+            })?;
+        }
+        let (key, value) = marker(upto);
+        sink.put(key, &value)?;
+        Ok(records)
     }
-    let (key, value) = marker(upto);
-    sink.put(key, &value)?;
-    Ok(records)
 }

@@ -35,8 +35,10 @@ pub struct Store {
     head: Head,
     /// Whether `head` differs from what is written.
     dirty: bool,
-    /// The newest attempt that some state's data family holds.
-    folded_max: Option<Attempt>,
+    /// What each state's data family is folded up to, by its own marker.
+    markers: Vec<Option<Attempt>>,
+    /// The fold that is under way.
+    folding: Option<Attempt>,
     log: BTreeMap<TxId, Logged>,
     /// The last sealed batch; known from the first rewind on.
     sealed: Option<Option<Attempt>>,
@@ -217,7 +219,14 @@ impl Store {
     }
 
     /// A fold of everything up to the sealed batch `upto`, from all shards' [`FoldPart`]s as of exactly that batch.
-    pub fn fold(&self, upto: TxId, parts: &[(StateId, Vec<Arc<dyn FoldPart>>)]) -> Result<FoldJob> {
+    ///
+    /// There is one at a time, until [`Store::finish_fold`]. One that failed may have been applied in part: there is no
+    /// other before the store is opened again.
+    pub fn fold(
+        &mut self,
+        upto: TxId,
+        parts: &[(StateId, Vec<Arc<dyn FoldPart>>)],
+    ) -> Result<FoldJob> {
         self.usable()?;
         let sealed = self
             .sealed()
@@ -226,31 +235,35 @@ impl Store {
             Some(logged) => Some(logged.attempt),
             None => self.head.folded.filter(|folded| folded.txid == upto),
         };
-        let Some(attempt) = attempt.filter(|_| sealed.is_some()) else {
+        let Some(attempt) = attempt.filter(|_| sealed.is_some() && self.folding.is_none()) else {
+            let (folded, sealed, under_way) = (self.folded(), self.sealed(), self.folding);
             let what = format!(
-                "cannot fold up to {upto}: folded is {}, sealed {:?}",
-                self.folded(),
-                self.sealed()
+                "cannot fold up to {upto}: folded is {folded}, sealed {sealed:?}, under way {under_way:?}"
             );
             return Err(StateError::OutOfOrder { what });
         };
-        let partitions: Vec<u16> = self
-            .schemas
-            .iter()
-            .map(|schema| schema.partitions)
+        let families = self.schemas.iter().zip(&self.markers);
+        let families: Vec<_> = families
+            .map(|(schema, marker)| (schema.partitions, marker.is_none()))
             .collect();
-        FoldJob::new(attempt, &partitions, parts)
+        let job = FoldJob::new(attempt, &families, parts)?;
+        self.folding = Some(attempt);
+        Ok(job)
     }
 
     /// Records a fold and removes the log entries that are folded and published, in one write.
     pub fn finish_fold(&mut self, done: FoldDone) -> Result<()> {
         self.usable()?;
-        if done.upto.txid < self.folded() {
-            let what = format!("folded up to {} after {}", done.upto, self.folded());
+        if self.folding != Some(done.upto) {
+            let what = format!(
+                "folded up to {}, but under way is {:?}",
+                done.upto, self.folding
+            );
             return Err(StateError::OutOfOrder { what });
         }
+        self.folding = None;
         self.head.folded = Some(done.upto);
-        self.folded_max = self.folded_max.max(Some(done.upto));
+        self.markers.fill(Some(done.upto));
         self.dirty = true;
         self.commit(WriteBatch::new())
     }

@@ -29,7 +29,7 @@ impl Store {
             None => begin(&*storage, &*snapshot, identity, schemas, &place)?,
         };
         let base = Base::read(&*storage, schemas.len())?;
-        let folded_max = check_markers(&base, schemas, &head, &place)?;
+        let markers = check_markers(&base, schemas, &head, &place)?;
         let log = read_log(&*snapshot, &place)?;
         tracing::debug!(%place, ?head, entries = log.len(), "store opened");
         Ok(Store {
@@ -38,7 +38,8 @@ impl Store {
             schemas: schemas.to_vec(),
             head,
             dirty: false,
-            folded_max,
+            markers,
+            folding: None,
             log,
             sealed: None,
             failed: None,
@@ -115,30 +116,29 @@ fn begin(
     Ok(head)
 }
 
-/// Checks that no data family is behind the head, and returns the newest attempt that any of them holds.
+/// Each data family's marker; an error if one is behind the head.
 fn check_markers(
     base: &Base,
     schemas: &[StateSchema],
     head: &Head,
     place: &str,
-) -> Result<Option<Attempt>> {
-    let mut newest = head.folded;
-    for (state, schema) in (0..).map(StateId).zip(schemas) {
+) -> Result<Vec<Option<Attempt>>> {
+    let check = |(state, schema): (StateId, &StateSchema)| {
         let marker = base.marker(state);
         let same = marker.map(|marker| marker.txid) == head.folded.map(|folded| folded.txid);
         if marker < head.folded || (same && marker != head.folded) {
+            let (name, folded) = (&schema.name, head.folded);
             let what = format!(
-                "state {:?} holds its data up to {marker:?}, but {:?} was recorded as folded",
-                schema.name, head.folded
+                "state {name:?} holds data up to {marker:?}, but {folded:?} was recorded as folded"
             );
             return Err(StateError::Corrupt {
                 place: place.to_owned(),
                 what,
             });
         }
-        newest = newest.max(marker);
-    }
-    Ok(newest)
+        Ok(marker)
+    };
+    (0..).map(StateId).zip(schemas).map(check).collect()
 }
 
 fn read_log(snapshot: &dyn Snapshot, place: &str) -> Result<BTreeMap<TxId, Logged>> {

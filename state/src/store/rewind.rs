@@ -79,7 +79,8 @@ impl Store {
 
     /// Nothing that cannot be taken back may be above the sealed batch.
     fn check_not_beyond(&self, sealed: TxId) -> Result<()> {
-        let folded = self.folded_max.map_or(TxId::ZERO, |attempt| attempt.txid);
+        let markers = self.markers.iter().flatten().map(|attempt| attempt.txid);
+        let folded = markers.max().unwrap_or_default().max(self.folded());
         let known = self.sealed().map_or(TxId::ZERO, |attempt| attempt.txid);
         let final_upto = folded.max(self.head.published).max(known);
         if final_upto > sealed {
@@ -156,7 +157,7 @@ impl Store {
             .head
             .folded
             .iter()
-            .chain(&self.folded_max)
+            .chain(self.markers.iter().flatten())
             .find(|folded| other(folded))
         {
             Some(found) => Err(self.other_attempt(*found, sealed)),

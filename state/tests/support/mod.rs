@@ -5,6 +5,8 @@
     reason = "a test ends where something unexpected happens"
 )]
 
+pub(crate) mod examples;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
