@@ -35,7 +35,8 @@ pub struct Step {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// To every worker (store, executors) and source: drop everything after `sealed`, go on from `positions`.
+    /// To every worker (store, executors) and source: drop everything after `sealed`, go on from `positions`. Repeated until every worker
+    /// has answered and every source has spoken: whoever has carried it out only answers again.
     Rewind {
         /// Names this rewind; greater than all before it.
         generation: Generation,

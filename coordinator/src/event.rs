@@ -68,7 +68,8 @@ pub enum Event {
         cause: Cause,
     },
     /// The source of a spout has something to read. Each source says how it stands after every rewind, and
-    /// whenever it changes other than by a [`Event::Read`].
+    /// whenever it changes other than by a [`Event::Read`]. Over a link that can lose messages it says so
+    /// again from time to time; from an old generation it is told the rewind again.
     Ready {
         /// The spout's number.
         spout: usize,

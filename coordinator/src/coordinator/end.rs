@@ -3,7 +3,7 @@
 use super::{Coordinator, Phase};
 use crate::TxId;
 use crate::action::{Action, Step};
-use crate::cause::{Cause, CauseKind, Failure};
+use crate::cause::Failure;
 use crate::event::More;
 use crate::halt::HaltReason;
 use crate::settings::Micros;
@@ -53,18 +53,13 @@ impl Coordinator {
     pub(super) fn give_up(&mut self, failure: Failure, step: &mut Step) {
         let first = failure.attempt.txid;
         let why = failure.to_string();
-        let mut failure = Some(failure);
+        self.failed.insert(first, failure);
         for attempt in self
             .in_flight()
             .filter(|attempt| attempt.txid >= first)
             .collect::<Vec<_>>()
         {
-            let dropped = || Failure {
-                attempt,
-                cause: Cause::new(CauseKind::Dropped, format!("with another: {why}")),
-            };
-            let failure = failure.take().unwrap_or_else(dropped);
-            self.tell_failed(failure, step);
+            self.tell_failed(attempt, &why, step);
         }
         self.drop_from(first);
     }
@@ -74,7 +69,7 @@ impl Coordinator {
         for batch in self.live.drain(keep..) {
             self.acker.forget(&batch.attempt);
         }
-        self.failed.take_if(|failure| failure.attempt.txid >= txid);
+        self.failed.retain(|failed, _| *failed < txid);
     }
 
     /// Ends the term if it is time to; true if it is over.

@@ -85,7 +85,7 @@ impl Coordinator {
             .is_some_and(|end| self.next_txid() >= end.txid);
         self.phase == Phase::Running
             && !(self.paused || stopping || ended)
-            && self.failed.is_none()
+            && self.failed.is_empty()
             && self.restarted.is_none()
             && self.live.len() < self.settings.max_pending
             && self.seals.untold() < MAX_UNTOLD_SEALS
@@ -108,6 +108,8 @@ impl Coordinator {
         // What a source said before it heard of the newest rewind is about another position.
         if generation == self.generation && self.phase != Phase::Unfenced {
             self.sources[spout] = Some(more);
+        } else if generation < self.generation && self.phase == Phase::Running {
+            self.tell_rewind_again(step);
         }
     }
 

@@ -72,8 +72,8 @@ pub struct Coordinator {
     /// When the oldest batch that is not acknowledged became that: its deadline counts from there, or from its own progress.
     head_since: Micros,
 
-    /// The failure of the lowest live batch that is still to be acted upon.
-    failed: Option<Failure>,
+    /// The first failure of each live attempt that has failed and is still to be acted upon.
+    failed: BTreeMap<TxId, Failure>,
     /// A worker restarted, which is still to be acted upon.
     restarted: Option<Cause>,
 
@@ -109,7 +109,7 @@ impl Coordinator {
             sources: vec![None; settings.spouts.len()],
             acker: Acker::new(0),
             head_since: Micros::default(),
-            failed: None,
+            failed: BTreeMap::new(),
             restarted: None,
             paused: false,
             drained: false,

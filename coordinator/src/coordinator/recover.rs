@@ -43,8 +43,10 @@ impl Coordinator {
     pub(super) fn on_tick(&mut self, now: Micros, wall_ms: u64, step: &mut Step) {
         self.now = self.now.max(now);
         self.wall_ms = wall_ms;
-        if self.phase == Phase::Rewinding && self.now >= self.rewind_again {
-            self.tell_rewind(step);
+        // A source that has never said how it stands has perhaps not heard.
+        let unheard = self.live.is_empty() && self.sources.contains(&None);
+        if self.phase == Phase::Rewinding || self.phase == Phase::Running && unheard {
+            self.tell_rewind_again(step);
         }
         self.seal_again(step);
         self.check_deadline();
@@ -91,13 +93,9 @@ impl Coordinator {
         if self.live_index(attempt).is_none() {
             return;
         }
-        if self
-            .failed
-            .as_ref()
-            .is_none_or(|failed| attempt.txid < failed.attempt.txid)
-        {
-            self.failed = Some(Failure { attempt, cause });
-        }
+        self.failed
+            .entry(attempt.txid)
+            .or_insert(Failure { attempt, cause });
     }
 
     pub(super) fn on_restarted(&mut self, worker: WorkerId, cause: Cause) {
@@ -113,7 +111,7 @@ impl Coordinator {
             self.outstanding.is_none(),
             "while a write is outstanding nothing is dropped"
         );
-        if let Some(failure) = self.failed.take() {
+        if let Some((_, failure)) = self.failed.pop_first() {
             match self.verdict(&failure) {
                 Verdict::End(reason) => self.end_at(failure.attempt.txid, reason),
                 Verdict::Replay if self.stop.as_ref().is_some_and(|stop| !stop.drain) => {
@@ -173,9 +171,10 @@ impl Coordinator {
             self.outstanding.is_none(),
             "while a write is outstanding nothing is rewound"
         );
-        let why = failure
-            .as_ref()
-            .map(|failure| (failure.attempt, failure.to_string()));
+        let why = failure.as_ref().map(ToString::to_string);
+        if let Some(failure) = failure {
+            self.failed.insert(failure.attempt.txid, failure);
+        }
         for batch in std::mem::take(&mut self.live) {
             self.acker.forget(&batch.attempt);
             for (spout, more) in self.sources.iter_mut().enumerate() {
@@ -184,18 +183,11 @@ impl Coordinator {
                     *more = Some(More::Ready);
                 }
             }
-            let Some((failed, why)) = &why else { continue };
-            let own = failure
-                .as_ref()
-                .filter(|_| *failed == batch.attempt)
-                .cloned();
-            let dropped = || Failure {
-                attempt: batch.attempt,
-                cause: Cause::new(CauseKind::Dropped, format!("with another: {why}")),
-            };
-            self.tell_failed(own.unwrap_or_else(dropped), step);
+            if let Some(why) = &why {
+                self.tell_failed(batch.attempt, why, step);
+            }
         }
-        self.failed = None;
+        self.failed.clear();
         self.restarted = None;
         self.tip = self.record.positions.clone();
         self.generation.number += 1;
@@ -205,12 +197,23 @@ impl Coordinator {
         self.tell_rewind(step);
     }
 
-    /// Every failed attempt is told, and kept for the batch's report.
-    pub(super) fn tell_failed(&mut self, failure: Failure, step: &mut Step) {
+    /// Every failed attempt is told, and kept for the batch's report: with its own cause, or with that of the one that it is dropped with.
+    pub(super) fn tell_failed(&mut self, attempt: Attempt, why: &str, step: &mut Step) {
+        let own = self.failed.remove(&attempt.txid);
+        let failure = own.unwrap_or_else(|| Failure {
+            attempt,
+            cause: Cause::new(CauseKind::Dropped, format!("with another: {why}")),
+        });
         if let Some(tries) = self.tries.get_mut(&failure.attempt.txid) {
             tries.note(failure.clone());
         }
         step.actions.push(Action::Replayed(failure));
+    }
+
+    pub(super) fn tell_rewind_again(&mut self, step: &mut Step) {
+        if self.now >= self.rewind_again {
+            self.tell_rewind(step);
+        }
     }
 
     fn tell_rewind(&mut self, step: &mut Step) {

@@ -57,7 +57,7 @@ impl Coordinator {
         if self.outstanding.is_some() || self.phase != Phase::Running {
             return;
         }
-        let failed = self.failed.as_ref().map(|failure| failure.attempt.txid);
+        let failed = self.failed.keys().next().copied();
         let fine = |txid| failed.is_none_or(|failed| txid < failed);
         let batches = self
             .live
@@ -153,8 +153,7 @@ impl Coordinator {
         self.extend_stop();
         let sealed = self.record.txid();
         // After the seal nothing can fail any more: what was said against a sealed attempt meanwhile is void.
-        self.failed
-            .take_if(|failure| failure.attempt.txid <= sealed);
+        self.failed.retain(|txid, _| *txid > sealed);
     }
 
     pub(super) fn on_seal_acked(&mut self, worker: WorkerId, txid: TxId) {

@@ -157,3 +157,31 @@ fn seals_that_a_worker_does_not_note_hold_new_batches_back() {
     rig.noted();
     assert_eq!(rig.live_txids(), [258]);
 }
+
+#[test]
+fn a_source_that_has_not_heard_of_the_newest_rewind_is_told_again() {
+    let mut rig = Rig::new(settings());
+    rig.take();
+    let told = |rig: &mut Rig| {
+        rig.take()
+            .iter()
+            .filter(|action| matches!(action, Action::Rewind { .. }))
+            .count()
+    };
+    rig.tick(100);
+    assert_eq!(told(&mut rig), 1, "it has never spoken");
+    rig.ready();
+    let (first, before) = (rig.live(0), rig.core.generation());
+    rig.fail(first, CauseKind::Link).rewound().take();
+    rig.on(Event::Waiting {
+        spout: 0,
+        generation: before,
+    });
+    assert_eq!(told(&mut rig), 0, "that may have been on its way");
+    rig.tick(100).on(Event::Waiting {
+        spout: 0,
+        generation: before,
+    });
+    assert_eq!(told(&mut rig), 1, "it still speaks of an old one");
+    assert_eq!(rig.live_txids(), [1]);
+}

@@ -94,6 +94,30 @@ fn storm_flaw_9_every_failed_attempt_is_told_with_its_cause_and_counted_in_the_r
     assert_eq!(reports[1].failures, told[1..2]);
 }
 
+/// Flaw 9: several that fail while a write is outstanding are told each with its own cause.
+#[test]
+fn storm_flaw_9_no_cause_is_hidden_by_another() {
+    let mut rig = Rig::new(settings());
+    rig.fill();
+    let attempts: Vec<_> = rig.core.in_flight().collect();
+    rig.ack(attempts[0]).take();
+    rig.fail(attempts[3], CauseKind::Panic)
+        .fail(attempts[1], CauseKind::Link)
+        .fail(attempts[1], CauseKind::User)
+        .apply();
+    let told = rig.replayed();
+    let kinds: Vec<_> = told.iter().map(|failure| failure.cause.kind).collect();
+    assert_eq!(
+        kinds,
+        [CauseKind::Link, CauseKind::Dropped, CauseKind::Panic]
+    );
+    assert_eq!(
+        rig.core.tries[&TxId(4)].strikes,
+        0,
+        "only the first is blamed"
+    );
+}
+
 /// Flaw 10: two topologies with one name share metadata; the ledger's part is tested with [`crate::open_term`].
 #[test]
 fn storm_flaw_10_a_record_of_another_topology_is_never_acted_upon() {

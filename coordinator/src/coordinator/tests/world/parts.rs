@@ -17,6 +17,15 @@ impl World {
             source.next = TxId::ZERO;
         }
         if generation == source.generation {
+            self.stand(index);
+        }
+    }
+
+    /// A source says how it stands.
+    pub(super) fn stand(&mut self, index: usize) {
+        let source = &self.sources[index];
+        let generation = source.generation;
+        if generation > Generation::ZERO {
             let exhausted = source.at == self.ends[index];
             let (spout, epoch) = (index, generation.epoch);
             let event = if exhausted {
