@@ -19,7 +19,7 @@ enum Step {
     Batch(Changes),
     /// Seal all but so many of the prepared batches.
     Seal(usize),
-    /// Fold, while one more batch is prepared.
+    /// Fold, while one more batch is sealed.
     Fold(Changes),
     /// All sealed outboxes are published.
     Publish,
@@ -156,22 +156,7 @@ impl<'a> World<'a> {
                     worker.seal(sealed);
                 }
             }
-            Step::Fold(changes) => {
-                let next = self
-                    .prepared
-                    .last()
-                    .map_or_else(|| self.history.last().unwrap(), |(_, model)| model);
-                let mut model = next.clone();
-                let mut meanwhile = None;
-                let outcome = worker.fold(|worker| {
-                    let attempt = worker.prepare(changes)?;
-                    model.apply(changes);
-                    meanwhile = Some((attempt, model));
-                    Ok(())
-                });
-                self.prepared.extend(meanwhile);
-                outcome?;
-            }
+            Step::Fold(changes) => self.fold(changes)?,
             Step::Publish => {
                 let sealed = self.sealed.map_or(TxId::ZERO, |sealed| sealed.txid);
                 worker.store.publish_done(sealed);
@@ -215,6 +200,27 @@ impl<'a> World<'a> {
         model.apply(changes);
         self.prepared.push((attempt, model));
         Ok(())
+    }
+
+    /// Folds; while that is under way one more batch is prepared, sealed and looked at.
+    fn fold(&mut self, changes: &Changes) -> Result<()> {
+        let worker = self.worker.as_mut().unwrap();
+        let (prepared, history) = (&mut self.prepared, &mut self.history);
+        let (sealed, pinned) = (&mut self.sealed, &mut self.pinned);
+        worker.fold(|worker| {
+            let last = prepared
+                .last()
+                .map_or_else(|| history.last().unwrap(), |(_, model)| model);
+            let mut model = last.clone();
+            let attempt = worker.prepare(changes)?;
+            model.apply(changes);
+            *sealed = Some(attempt);
+            history.extend(prepared.drain(..).map(|(_, model)| model));
+            history.push(model.clone());
+            worker.seal(attempt);
+            pinned.push((worker.views(), model));
+            Ok(())
+        })
     }
 
     fn check(&mut self) {

@@ -29,6 +29,9 @@ fn a_rewind_drops_what_is_above_and_fences_what_is_older() {
         (store.newest(), store.highest()),
         (TxId(1), Generation::new(2, 0))
     );
+    for gone in [2, 3] {
+        assert_eq!(storage.get(Family::Log, &log_key(gone)).unwrap(), None);
+    }
     assert_eq!(
         store.rewind(rewind(2, Some(attempt(1, 1)))),
         Ok(RewindOutcome::Again)
