@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fulmar_coordinator::{
-    Batch, Cause, CauseKind, Event, Micros, More, Origin, PartitionMove, ReadReport, Replay, Replays, edge_id,
+    Batch, Cause, CauseKind, Event, Limits, Micros, More, Origin, PartitionMove, ReadReport, Replay, Replays, edge_id,
 };
 use fulmar_state::{Attempt, DeadLetter, Generation};
 
@@ -66,15 +66,17 @@ pub(crate) struct Source {
     standing: Option<More>,
     failed: bool,
     under_way: Vec<usize>,
+    /// The limits of the newest batch, for what is read ahead of the next.
+    limits: Limits,
     out: Vec<Envelope>,
 }
 
 impl Source {
-    pub(crate) fn new(index: usize, name: String, spout: Box<dyn AnySpout>, edge: usize, tasks: u16) -> Self {
+    pub(crate) fn new(index: usize, name: String, spout: Box<dyn AnySpout>, edge: usize, tasks: u16, limits: Limits) -> Self {
         Source {
             index, name, spout, edge, generation: Generation::ZERO, positions: BTreeMap::new(), reading: None,
             issued: VecDeque::new(), ahead: None, standing: None, failed: false,
-            under_way: vec![0; tasks.into()], out: Vec::new(),
+            under_way: vec![0; tasks.into()], limits, out: Vec::new(),
         }
     }
 
@@ -139,6 +141,7 @@ impl Source {
         let replay = batch.replay.get(self.index).cloned().flatten();
         let exact = replay.is_some() || is_careful(&batch);
         let tasks = self.under_way.len();
+        self.limits = batch.limits;
         self.reading = Some(Reading {
             info: BatchInfo { attempt: batch.attempt, base: batch.base, time_ms: batch.time_ms },
             since: None,
@@ -291,7 +294,7 @@ impl Source {
     /// Finds out whether there is anything for another batch. An error waits for that batch, which then fails with it.
     fn look_ahead(&mut self) -> More {
         if self.ahead.is_none() {
-            match self.spout.fetch(ReadLimit { records: CHUNK, bytes: u64::MAX }) {
+            match self.spout.fetch(ReadLimit { records: self.limits.records.clamp(1, CHUNK), bytes: self.limits.bytes.max(1) }) {
                 Ok(Offer::Chunk(fetched)) => self.ahead = Some(Ok(fetched)),
                 Ok(Offer::Waiting) => return More::Waiting,
                 Ok(Offer::Ended) => return More::Exhausted,

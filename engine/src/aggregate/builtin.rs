@@ -12,7 +12,7 @@ use super::{CombinerAggregator, ReducerAggregator};
 /// use fulmar::aggregate::{CombinerAggregator, Count};
 ///
 /// let mut count = Count.init(&"one");
-/// Count.combine(&mut count, Count.init(&"two"));
+/// CombinerAggregator::<&str>::combine(&Count, &mut count, 1);
 /// assert_eq!(count, 2);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

@@ -72,6 +72,7 @@ impl Stages {
             }
         }
         cut.wait_for_states(graph, &places);
+        cut.keep_order();
         cut
     }
 
@@ -95,6 +96,20 @@ impl Stages {
         }
         let makes = vec![node.make.clone()];
         self.stages.push(StagePlan { slots: vec![slot], makes, inputs, outputs: Vec::new(), ordered: node.ordered, after: None });
+    }
+
+    /// Records come in a fixed order only if every stage before kept it, too. Stages come after those they read from.
+    fn keep_order(&mut self) {
+        for stage in (0..self.stages.len()).rev() {
+            if !self.stages[stage].ordered {
+                continue;
+            }
+            for edge in self.stages[stage].inputs.clone() {
+                if let Endpoint::Stage(before) = self.edges[edge].from {
+                    self.stages[before].ordered = true;
+                }
+            }
+        }
     }
 
     fn wait_for_states(&mut self, graph: &Graph, places: &BTreeMap<usize, (usize, usize)>) {

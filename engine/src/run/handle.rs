@@ -97,10 +97,15 @@ impl Running {
         state.ended.clone().unwrap_or(Ok(()))
     }
 
+    /// Ends reading: what is in flight is sealed, and nothing new is read. States can still be read, as of the last batch.
+    pub async fn finish(&self) -> Result<()> {
+        drop(self.mailboxes.driver.send(ToDriver::Event(Event::Stop { drain: false })));
+        self.ended().await
+    }
+
     /// Ends the run: what is in flight is sealed, nothing new is read, and sinks that are at work finish their part.
     pub async fn stop(mut self) -> Result<()> {
-        drop(self.mailboxes.driver.send(ToDriver::Event(Event::Stop { drain: false })));
-        let outcome = self.ended().await;
+        let outcome = self.finish().await;
         self.join();
         outcome
     }
@@ -138,12 +143,20 @@ impl Running {
         Ok(StateView::new(views)?)
     }
 
-    /// Waits for an answer, or for the end of the run.
+    /// Waits for an answer, or for the run to halt. One that was only finished still answers.
     async fn answer<T>(&self, answered: oneshot::Receiver<T>) -> Result<T> {
+        let mut progress = self.progress.clone();
+        let halted = async {
+            match progress.wait_for(|progress| matches!(progress.ended, Some(Err(_)))).await {
+                Ok(state) => state.ended.clone().and_then(Result::err).unwrap_or(Error::Ended),
+                // The driver has gone; whether an answer comes is with those who were asked.
+                Err(_) => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             answer = answered => answer.map_err(|_| Error::Ended),
-            ended = self.ended() => Err(ended.err().unwrap_or(Error::Ended)),
+            error = halted => Err(error),
         }
     }
 

@@ -175,7 +175,7 @@ impl Parts {
         let edge_of = |spout: usize| layout.edges.iter().position(|edge| edge.from == Endpoint::Spout(spout));
         let sources = plan.graph.spouts.drain(..).enumerate().map(|(index, spout)| {
             let edge = edge_of(index).expect("every spout is spread over one edge");
-            Source::new(index, spout.name, spout.spout, edge, executors)
+            Source::new(index, spout.name, spout.spout, edge, executors, config.limits)
         });
         let sources = sources.collect();
         let sinks: Vec<_> = plan.graph.sinks.drain(..).map(|sink| (sink.name, sink.sink)).collect();

@@ -136,6 +136,11 @@ impl<V: Value, M: Merge<V>> AnyShard for Shard<V, M> {
     }
 
     fn rewind(&mut self, txid: TxId) {
+        if self.owned.is_empty() {
+            // The log has no sections for it to restore: it follows what it is told.
+            self.sealed = self.sealed.max(txid);
+            self.active.first = self.sealed.next();
+        }
         assert!(
             txid >= self.sealed,
             "state {}: {} is sealed, cannot rewind to {txid}",
