@@ -1,0 +1,326 @@
+//! One run: from the options over the start, the end or the interruption, to what is shown of it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use fulmar::{Config, Plan, Progress, Running, StateHandle, Word};
+use indicatif::ProgressBar;
+use tempfile::TempDir;
+
+use super::options::Options;
+use super::output::Output;
+use super::signals::Interrupt;
+use super::stats::Stats;
+use super::table::{self, Top, Totals};
+use super::{log, progress, say, text, topology};
+
+/// How many words the table shows.
+const SHOWN: usize = 20;
+/// How long an attempt may go without any progress. Waiting for a batch to fill is none.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a run ended that met no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All was counted, or the files were followed until the user had enough.
+    Done,
+    /// It was interrupted before all was counted.
+    Interrupted,
+}
+
+/// Counts as told.
+pub(super) fn run(options: Options) -> Result<Outcome> {
+    let line = progress::line();
+    log::init(&line);
+    let (plan, counts) = topology::build(topology::lines(&options)?, options.fold)?;
+    if options.explain {
+        write_out(|out| writeln!(out, "{}", plan.explain()))?;
+        return Ok(Outcome::Done);
+    }
+    let output = options.output.as_deref().map(Output::at).transpose()?;
+    refuse_overwriting(&options)?;
+    let interrupt = Interrupt::listen()?;
+    let home = Home::new(options.state.as_deref(), &interrupt)?;
+    let (stats, config) = config(&options, &home)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.context("no asynchronous runtime can be made")?;
+    let run = Run {
+        options,
+        output,
+        interrupt,
+        home,
+        line,
+    };
+    let outcome = runtime.block_on(run.counted(plan, config, &counts));
+    run.line.finish_and_clear();
+    // By now the engine is gone, and with it the other end of the statistics.
+    let finished = stats.map_or(Ok(()), Stats::finish);
+    let closed = run.home.close();
+    let outcome = outcome?;
+    finished?;
+    closed?;
+    Ok(outcome)
+}
+
+fn config(options: &Options, home: &Home) -> Result<(Option<Stats>, Config)> {
+    let mut config = Config::at(home.dir())
+        .batch_records(options.batch_lines)
+        .batch_time(options.batch_time())
+        .timeout(PATIENCE + options.batch_time())
+        .max_pending(options.max_pending.into())
+        .memory(options.memory)
+        .durability(options.durability.into());
+    if let Some(executors) = options.executors {
+        config = config.executors(executors);
+    }
+    let Some(path) = &options.stats else {
+        return Ok((None, config));
+    };
+    let (stats, reports) = Stats::create(path)?;
+    // Should its file fail, the run goes on, and tells it at the end.
+    let config = config.on_batch(move |report| drop(reports.send(report.clone())));
+    Ok((Some(stats), config))
+}
+
+/// Neither the counts nor the statistics may take the place of a text that is counted, or of one another.
+fn refuse_overwriting(options: &Options) -> Result<()> {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let inputs: Vec<_> = options.inputs().iter().map(|input| real(input)).collect();
+    let written = [("--output", &options.output), ("--stats", &options.stats)];
+    for (option, path) in written {
+        if let Some(path) = path.as_deref().filter(|path| inputs.contains(&real(path))) {
+            bail!(
+                "{}: is a text to be counted, and would be overwritten: give {option} another file",
+                path.display()
+            );
+        }
+    }
+    match (&options.output, &options.stats) {
+        (Some(output), Some(stats)) if real(output) == real(stats) => {
+            bail!(
+                "{}: is named by both --output and --stats: give each its own file",
+                stats.display()
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where state and ledger live.
+enum Home {
+    Kept(std::path::PathBuf),
+    Temporary(TempDir),
+}
+
+impl Home {
+    fn new(dir: Option<&Path>, interrupt: &Interrupt) -> Result<Self> {
+        match dir {
+            Some(dir) => Ok(Home::Kept(dir.to_path_buf())),
+            None => {
+                let dir = tempfile::Builder::new()
+                    .prefix("fulmar-wordcount-")
+                    .tempdir();
+                let dir = dir.context("no temporary directory can be made for the state: name one with --state, or another place with TMPDIR")?;
+                interrupt.remove_at_exit(dir.path().to_path_buf());
+                Ok(Home::Temporary(dir))
+            }
+        }
+    }
+
+    fn dir(&self) -> &Path {
+        match self {
+            Home::Kept(dir) => dir,
+            Home::Temporary(dir) => dir.path(),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        matches!(self, Home::Kept(_))
+    }
+
+    /// In words, for the line that a run begins with.
+    fn described(&self) -> String {
+        match self {
+            Home::Kept(dir) => format!("state in {}", dir.display()),
+            Home::Temporary(dir) => format!(
+                "state in {}, which goes away at the end; --state DIR keeps it",
+                dir.path().display()
+            ),
+        }
+    }
+
+    fn close(self) -> Result<()> {
+        match self {
+            Home::Kept(_) => Ok(()),
+            Home::Temporary(dir) => {
+                let shown = dir.path().display().to_string();
+                dir.close()
+                    .with_context(|| format!("{shown}: the temporary directory cannot be removed"))
+            }
+        }
+    }
+}
+
+struct Run {
+    options: Options,
+    output: Option<Output>,
+    interrupt: Interrupt,
+    home: Home,
+    line: ProgressBar,
+}
+
+/// What happened first.
+enum First {
+    Drained,
+    Asked,
+}
+
+impl Run {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "showing speeds is a shell's work: it reads the clock"
+    )]
+    async fn counted(
+        &self,
+        plan: Plan,
+        config: Config,
+        counts: &StateHandle<Word, u64>,
+    ) -> Result<Outcome> {
+        let running = plan.start(config).await?;
+        let began = Instant::now();
+        let resumed = running.resumed();
+        let from = match resumed.txid.0 {
+            0 => "begins".to_string(),
+            batch => format!(
+                "goes on after batch {} and {}",
+                text::grouped(batch),
+                text::lines(resumed.records)
+            ),
+        };
+        let until = if self.options.follow {
+            "; follows the files until Ctrl-C"
+        } else {
+            ""
+        };
+        self.line
+            .suspend(|| say(&format!("{from} ({}){until}", self.home.described())));
+        let outcome = match self.first(&running).await? {
+            First::Asked if !self.options.follow => {
+                let watched = running.watch();
+                running.stop().await?;
+                self.line.finish_and_clear();
+                self.tell_interrupted(&watched.borrow());
+                return Ok(Outcome::Interrupted);
+            }
+            First::Asked => running.finish().await.map(|()| Outcome::Done)?,
+            First::Drained => Outcome::Done,
+        };
+        let took = began.elapsed();
+        self.line.finish_and_clear();
+        let totals = self.give(&running, counts).await?;
+        self.tell_totals(&running, totals, took)?;
+        running.stop().await?;
+        Ok(outcome)
+    }
+
+    /// Waits for the end or for the user.
+    async fn first(&self, running: &Running) -> Result<First> {
+        let end = async {
+            if self.options.follow {
+                running.ended().await
+            } else {
+                running.drained().await
+            }
+        };
+        tokio::select! {
+            biased;
+            end = end => Ok(end.map(|()| First::Drained)?),
+            () = self.interrupt.asked() => Ok(First::Asked),
+            () = progress::show(&self.line, running.watch()) => unreachable!("the line is shown until something happens"),
+        }
+    }
+
+    /// Gives the counts: to the file, or the most frequent ones as a table.
+    async fn give(&self, running: &Running, counts: &StateHandle<Word, u64>) -> Result<Totals> {
+        let view = running.read(counts).await?;
+        if let Some(output) = &self.output {
+            return output.write(&view);
+        }
+        let mut totals = Totals::default();
+        let mut top = Top::of(SHOWN);
+        for record in view.scan() {
+            let (word, count) = record?;
+            totals.add(count);
+            top.add(word, count);
+        }
+        let top = top.sorted();
+        write_out(|out| table::write(out, &top))?;
+        Ok(totals)
+    }
+
+    /// Beside a table the totals are part of what was asked for; beside a file they are news.
+    fn tell_totals(&self, running: &Running, totals: Totals, took: Duration) -> Result<()> {
+        let Progress {
+            sealed,
+            records,
+            replays,
+            ..
+        } = running.progress();
+        let new = records - running.resumed().records;
+        let all = format!(
+            "{}, {}, {} distinct, in {}",
+            text::lines(records),
+            text::count(totals.words, "word", "words"),
+            text::grouped(totals.distinct),
+            text::batches(sealed.0),
+        );
+        let speed = format!(
+            "in {:.2} s ({}/s)",
+            took.as_secs_f64(),
+            text::grouped(text::rate(new, took))
+        );
+        let read = match new {
+            0 => "nothing new".to_string(),
+            new => format!("{} {speed}", text::lines(new)),
+        };
+        let run = format!("this run: {read}, {}", text::replays(replays));
+        match &self.output {
+            Some(output) => say(&format!(
+                "{all}; {run}; counts in {}",
+                output.path().display()
+            )),
+            None => write_out(|out| writeln!(out, "{all}\n{run}"))?,
+        }
+        Ok(())
+    }
+
+    fn tell_interrupted(&self, progress: &Progress) {
+        let batch = text::grouped(progress.sealed.0);
+        let lines = text::lines(progress.records);
+        if self.home.is_kept() {
+            say(&format!(
+                "interrupted after batch {batch} and {lines}, before all was counted; run again, it goes on from there"
+            ));
+        } else {
+            say(&format!(
+                "interrupted after batch {batch} and {lines}, before all was counted; with --state DIR it could go on from there"
+            ));
+        }
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough, like `head`, is no error.
+fn write_out(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
+}
