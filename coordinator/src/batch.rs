@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Attempt;
-use crate::cause::Origin;
+use crate::cause::Skip;
 use crate::position::PartitionMove;
 use crate::settings::Limits;
 
@@ -32,7 +32,7 @@ pub struct Batch {
     pub careful: bool,
     /// Records to leave out, which become dead letters of this batch. They count in what the source reports (moves, records, digest)
     /// as if they were not left out, so that a replay is compared with what it repeats.
-    pub skip: Vec<Origin>,
+    pub skip: Vec<Skip>,
     /// What to read again exactly, by spout.
     pub replay: Vec<Option<Replay>>,
 }

@@ -60,10 +60,24 @@ pub struct Origin {
     pub partition: String,
     /// The record's position there, in the spout's own bytes.
     pub position: Vec<u8>,
+    /// The position in the spout's own words, for messages; may be empty.
+    pub shown: String,
+}
+
+/// A record that is left out of its batch, and why: a dead letter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Skip {
+    /// The record.
+    pub origin: Origin,
+    /// What it failed with.
+    pub cause: String,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.shown.is_empty() {
+            return write!(f, "{}, spout {:?}", self.shown, self.spout);
+        }
         write!(
             f,
             "spout {:?}, partition {:?}, position 0x",
@@ -108,7 +122,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
         if let Some(operator) = &self.operator {
-            write!(f, " in {operator:?}")?;
+            write!(f, " in {operator}")?;
         }
         write!(f, ": {}", self.message)?;
         match &self.origin {

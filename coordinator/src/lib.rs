@@ -25,7 +25,7 @@ mod term;
 pub use acker::{AckOutcome, Acker, edge_id, prepare_id};
 pub use action::{Action, Step, Write};
 pub use batch::{Batch, Replay};
-pub use cause::{Cause, CauseKind, Failure, Origin};
+pub use cause::{Cause, CauseKind, Failure, Origin, Skip};
 pub use coordinator::{Coordinator, Phase};
 pub use error::{Error, Result};
 pub use event::{Event, More, ReadReport};
@@ -36,4 +36,4 @@ pub use ledger::{FileLedger, Ledger, LedgerRecord, MemoryLedger, Version, WriteO
 pub use position::{PartitionMove, Positions};
 pub use report::{BatchReport, Phases};
 pub use settings::{Limits, Micros, OnPoison, Replays, Settings, SpoutInfo, WorkerId};
-pub use term::{Retry, Term, open_term};
+pub use term::{Retry, Term, check_term, open_term};

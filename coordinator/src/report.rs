@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{Failure, Origin};
+use crate::cause::{Failure, Skip};
 use crate::event::ReadReport;
 use crate::settings::Micros;
 use crate::{Attempt, TxId};
@@ -40,7 +40,7 @@ pub struct BatchReport {
     /// What was read, by spout.
     pub reads: Vec<ReadReport>,
     /// Records left out, now dead letters.
-    pub skipped: Vec<Origin>,
+    pub skipped: Vec<Skip>,
     /// Why the other attempts failed, oldest first; of very many only the newest [`BatchReport::MAX_FAILURES`].
     pub failures: Vec<Failure>,
 }

@@ -81,6 +81,18 @@ pub async fn open_term(
     }
 }
 
+/// Refuses another topology with the difference shown, and changes nothing: for whoever opens state before the term.
+///
+/// # Errors
+///
+/// [`Error::Fingerprint`]; what the ledger says.
+pub async fn check_term(ledger: &mut dyn Ledger, term: &Term) -> Result<()> {
+    match ledger.load().await? {
+        Some((record, _)) => compared(record, term).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// The record, if it is this topology's.
 fn compared(record: LedgerRecord, term: &Term) -> Result<LedgerRecord> {
     let mut differences = record.fingerprint.diff(&term.fingerprint);

@@ -8,26 +8,24 @@ use fulmar_coordinator::Origin;
 /// What a chunk carries, as its operators know it: a `Vec<T>`, or keyed deltas.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// The record that all of a chunk descends from, in a careful attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Descent {
-    pub(crate) origin: Origin,
-    /// The origin in the spout's own words.
-    pub(crate) shown: String,
-}
-
 /// A run of records between two operators. This file alone names `Any`.
 pub(crate) struct Chunk {
     payload: Payload,
     records: u64,
-    origin: Option<Descent>,
+    /// In a careful attempt, the record that all of the chunk descends from.
+    origin: Option<Origin>,
     to: Option<u16>,
 }
 
 impl Chunk {
     /// A chunk of `records` records of one type.
     pub(crate) fn new<P: Send + 'static>(payload: P, records: u64) -> Self {
-        Chunk { payload: Box::new(payload), records, origin: None, to: None }
+        Chunk {
+            payload: Box::new(payload),
+            records,
+            origin: None,
+            to: None,
+        }
     }
 
     /// A chunk of plain records.
@@ -37,13 +35,13 @@ impl Chunk {
     }
 
     /// In a careful attempt a chunk descends from one record: this one.
-    pub(crate) fn with_origin(mut self, origin: Option<Descent>) -> Self {
+    pub(crate) fn with_origin(mut self, origin: Option<Origin>) -> Self {
         self.origin = origin;
         self
     }
 
     /// The same, unless the chunk has an origin of its own.
-    pub(crate) fn with_origin_or(mut self, origin: &Option<Descent>) -> Self {
+    pub(crate) fn with_origin_or(mut self, origin: &Option<Origin>) -> Self {
         if self.origin.is_none() && origin.is_some() {
             self.origin.clone_from(origin);
         }
@@ -60,7 +58,7 @@ impl Chunk {
         self.to
     }
 
-    pub(crate) fn origin(&self) -> Option<&Descent> {
+    pub(crate) fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
@@ -73,18 +71,28 @@ impl Chunk {
     pub(crate) fn open<P: 'static>(self) -> P {
         match self.payload.downcast::<P>() {
             Ok(payload) => *payload,
-            Err(_) => unreachable!("the plan connects operators of equal types; expected {}", std::any::type_name::<P>()),
+            Err(_) => unreachable!(
+                "the plan connects operators of equal types; expected {}",
+                std::any::type_name::<P>()
+            ),
         }
     }
 
     /// The plain records it carries.
     pub(crate) fn peek<T: 'static>(&self) -> &[T] {
-        self.payload.downcast_ref::<Vec<T>>().expect("the plan connects operators of equal types")
+        self.payload
+            .downcast_ref::<Vec<T>>()
+            .expect("the plan connects operators of equal types")
     }
 
     /// A copy, for a stream that is read twice.
     pub(crate) fn duplicate<T: Clone + Send + 'static>(&self) -> Self {
-        Chunk { payload: Box::new(self.peek::<T>().to_vec()), records: self.records, origin: self.origin.clone(), to: self.to }
+        Chunk {
+            payload: Box::new(self.peek::<T>().to_vec()),
+            records: self.records,
+            origin: self.origin.clone(),
+            to: self.to,
+        }
     }
 }
 

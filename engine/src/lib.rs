@@ -28,28 +28,31 @@
 mod error;
 
 // In the order in which data travels.
-mod data;
-mod record;
-pub mod spout;
-mod chunk;
-mod stream;
 pub mod aggregate;
+mod chunk;
+mod data;
+mod executor;
+mod message;
 mod operator;
 mod plan;
-mod message;
-mod source;
-mod executor;
-mod recorder;
 mod publisher;
-pub mod sink;
+mod record;
+mod recorder;
 mod run;
+pub mod sink;
+mod source;
+pub mod spout;
+mod stream;
 
 pub use data::{Data, ExchangeData, Key};
 pub use error::{Error, Result};
 pub use operator::{BatchInfo, Emitter};
 pub use plan::Plan;
 pub use record::{Line, Word};
-pub use run::{BatchReport, Config, Durability, Failure, OnPoison, Phases, Progress, Resumed, Running, StateView};
+pub use run::{
+    BatchReport, Config, Durability, Failure, Home, OnPoison, Phases, Progress, Resumed, Running,
+    StateView,
+};
 pub use stream::{GroupedStream, StateHandle, StateSpec, Stream, Topology};
 
 pub use fulmar_coordinator as coordinator;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fulmar_coordinator::{Batch, Event, Positions};
-use fulmar_state::{AnyShard, Attempt, Base, DeadLetter, FoldDone, FoldJob, FoldPart, Generation, OutboxPart, Partition, StateId, TxId};
+use fulmar_state::{
+    AnyShard, Attempt, Base, DeadLetter, FoldDone, FoldJob, FoldPart, Generation, OutboxPart,
+    Partition, StateId, TxId,
+};
 
 use crate::chunk::Chunk;
 use crate::operator::BatchInfo;
@@ -29,14 +32,37 @@ pub(crate) trait Transport {
 
 pub(crate) enum ToExecutor {
     /// Records of an attempt, the `seq`-th chunk from this sender.
-    Data { edge: usize, from: u16, batch: BatchInfo, seq: u64, chunk: Chunk },
+    Data {
+        edge: usize,
+        from: u16,
+        batch: BatchInfo,
+        seq: u64,
+        chunk: Chunk,
+    },
     /// The sender has sent all its records of the attempt.
-    End { edge: usize, from: u16, batch: BatchInfo, chunks: u64, records: u64, dead: Vec<DeadLetter> },
+    End {
+        edge: usize,
+        from: u16,
+        batch: BatchInfo,
+        chunks: u64,
+        records: u64,
+        dead: Vec<DeadLetter>,
+    },
     /// A chunk that this executor sent has been taken up.
-    Credit { edge: usize, to: u16, generation: Generation },
+    Credit {
+        edge: usize,
+        to: u16,
+        generation: Generation,
+    },
     /// Part of a sealed batch, from the log: after a start, before the first rewind.
-    Restore { txid: TxId, sections: Vec<(StateId, Partition, Vec<u8>)> },
-    Rewind { generation: Generation, sealed: Option<Attempt> },
+    Restore {
+        txid: TxId,
+        sections: Vec<(StateId, Partition, Vec<u8>)>,
+    },
+    Rewind {
+        generation: Generation,
+        sealed: Option<Attempt>,
+    },
     /// The batch is sealed: show it.
     Seal { txid: TxId },
     /// Hand over all that is sealed and not folded.
@@ -44,13 +70,22 @@ pub(crate) enum ToExecutor {
     /// What was handed over is folded.
     Folded { upto: TxId, base: Base },
     /// Somebody reads a state as of what is shown.
-    Read { state: StateId, read: Box<dyn FnOnce(&mut dyn AnyShard) + Send> },
+    Read {
+        state: StateId,
+        read: Box<dyn FnOnce(&mut dyn AnyShard) + Send>,
+    },
 }
 
 pub(crate) enum ToSource {
     Issue(Arc<Batch>),
-    Credit { to: u16, generation: Generation },
-    Rewind { generation: Generation, positions: BTreeMap<String, Vec<u8>> },
+    Credit {
+        to: u16,
+        generation: Generation,
+    },
+    Rewind {
+        generation: Generation,
+        positions: BTreeMap<String, Vec<u8>>,
+    },
 }
 
 /// Who has carried a rewind out.
@@ -73,19 +108,45 @@ pub(crate) struct BatchPart {
 
 pub(crate) enum ToRecorder {
     Part(BatchPart),
-    Rewind { generation: Generation, sealed: Option<Attempt>, positions: Positions },
-    Rewound { party: Party, generation: Generation, outcome: Result<(), String> },
-    Announce { attempt: Attempt },
-    Frozen { executor: u16, parts: Vec<(StateId, Arc<dyn FoldPart>)> },
+    Rewind {
+        generation: Generation,
+        sealed: Option<Attempt>,
+        positions: Positions,
+    },
+    Rewound {
+        party: Party,
+        generation: Generation,
+        outcome: Result<(), String>,
+    },
+    Announce {
+        attempt: Attempt,
+    },
+    Frozen {
+        executor: u16,
+        parts: Vec<(StateId, Arc<dyn FoldPart>)>,
+    },
     Folded(Result<FoldDone, fulmar_state::StateError>),
-    Published { txid: TxId },
-    Read { state: StateId, reads: Vec<Box<dyn FnOnce(&mut dyn AnyShard) + Send>> },
+    Published {
+        txid: TxId,
+    },
+    Read {
+        state: StateId,
+        reads: Vec<Box<dyn FnOnce(&mut dyn AnyShard) + Send>>,
+    },
     /// One executor's read: the one that owns the partition.
-    ReadOne { executor: u16, state: StateId, read: Box<dyn FnOnce(&mut dyn AnyShard) + Send> },
+    ReadOne {
+        executor: u16,
+        state: StateId,
+        read: Box<dyn FnOnce(&mut dyn AnyShard) + Send>,
+    },
     /// Write what is only remembered, for a clean end.
     Close,
 }
 
 pub(crate) enum ToPublisher {
-    Publish { txid: TxId, outbox: Vec<OutboxPart>, dead: Vec<DeadLetter> },
+    Publish {
+        txid: TxId,
+        outbox: Vec<OutboxPart>,
+        dead: Vec<DeadLetter>,
+    },
 }

@@ -29,9 +29,21 @@ pub(crate) enum Published {
 }
 
 impl Publisher {
-    pub(crate) fn new(topology: &str, sinks: Vec<(String, Box<dyn AnySink>)>, dead_letters: Option<Box<dyn Sink<DeadLetter>>>) -> Self {
-        let sinks = sinks.into_iter().map(|(name, sink)| (name.into(), sink)).collect();
-        Publisher { topology: topology.into(), sinks, dead_letters, waiting: VecDeque::new() }
+    pub(crate) fn new(
+        topology: &str,
+        sinks: Vec<(String, Box<dyn AnySink>)>,
+        dead_letters: Option<Box<dyn Sink<DeadLetter>>>,
+    ) -> Self {
+        let sinks = sinks
+            .into_iter()
+            .map(|(name, sink)| (name.into(), sink))
+            .collect();
+        Publisher {
+            topology: topology.into(),
+            sinks,
+            dead_letters,
+            waiting: VecDeque::new(),
+        }
     }
 
     pub(crate) fn step(&mut self, message: ToPublisher) {
@@ -41,13 +53,20 @@ impl Publisher {
 
     /// Publishes one part of the oldest batch.
     pub(crate) fn publish_next(&mut self) -> Published {
-        let Some((txid, outbox, dead)) = self.waiting.front_mut() else { return Published::Nothing };
+        let Some((txid, outbox, dead)) = self.waiting.front_mut() else {
+            return Published::Nothing;
+        };
         let txid = *txid;
         if let Some(part) = outbox.front() {
             let named = self.sinks.iter_mut().find(|(name, _)| **name == *part.sink);
             // The fingerprint holds the names of all sinks, so that an outbox never names another one.
             let (name, sink) = named.expect("every outbox belongs to a sink of this topology");
-            let key = Part { topology: self.topology.clone(), sink: name.clone(), partition: part.partition, txid };
+            let key = Part {
+                topology: self.topology.clone(),
+                sink: name.clone(),
+                partition: part.partition,
+                txid,
+            };
             return match sink.publish(&key, part) {
                 Ok(()) => {
                     outbox.pop_front();
@@ -57,7 +76,12 @@ impl Publisher {
             };
         }
         if let (Some(sink), false) = (&mut self.dead_letters, dead.is_empty()) {
-            let key = Part { topology: self.topology.clone(), sink: DEAD_LETTERS.into(), partition: 0, txid };
+            let key = Part {
+                topology: self.topology.clone(),
+                sink: DEAD_LETTERS.into(),
+                partition: 0,
+                txid,
+            };
             if let Err(error) = sink.publish(&key, dead.clone()) {
                 return Published::Refused(DEAD_LETTERS.to_string(), error);
             }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fulmar_coordinator::{
-    Batch, Cause, CauseKind, Event, Limits, Micros, More, Origin, PartitionMove, ReadReport, Replay, Replays, edge_id,
+    Batch, Cause, CauseKind, Event, Limits, Micros, More, Origin, PartitionMove, ReadReport,
+    Replay, Replays, edge_id,
 };
 use fulmar_state::{Attempt, DeadLetter, Generation};
 
-use crate::chunk::Descent;
 use crate::executor::WINDOW;
 use crate::message::{Envelope, Party, ToExecutor, ToRecorder, ToSource};
 use crate::operator::BatchInfo;
@@ -72,23 +72,46 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(index: usize, name: String, spout: Box<dyn AnySpout>, edge: usize, tasks: u16, limits: Limits) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        name: String,
+        spout: Box<dyn AnySpout>,
+        edge: usize,
+        tasks: u16,
+        limits: Limits,
+    ) -> Self {
         Source {
-            index, name, spout, edge, generation: Generation::ZERO, positions: BTreeMap::new(), reading: None,
-            issued: VecDeque::new(), ahead: None, standing: None, failed: false,
-            under_way: vec![0; tasks.into()], limits, out: Vec::new(),
+            index,
+            name,
+            spout,
+            edge,
+            generation: Generation::ZERO,
+            positions: BTreeMap::new(),
+            reading: None,
+            issued: VecDeque::new(),
+            ahead: None,
+            standing: None,
+            failed: false,
+            under_way: vec![0; tasks.into()],
+            limits,
+            out: Vec::new(),
         }
     }
 
     /// Takes one message; what is to be sent comes back in order.
     pub(crate) fn step(&mut self, message: ToSource) -> Vec<Envelope> {
         match message {
-            ToSource::Issue(batch) if batch.attempt.generation == self.generation => self.issued.push_back(batch),
+            ToSource::Issue(batch) if batch.attempt.generation == self.generation => {
+                self.issued.push_back(batch)
+            }
             ToSource::Credit { to, generation } if generation == self.generation => {
                 self.under_way[usize::from(to)] -= 1;
             }
             ToSource::Issue(_) | ToSource::Credit { .. } => {}
-            ToSource::Rewind { generation, positions } => self.rewind(generation, positions),
+            ToSource::Rewind {
+                generation,
+                positions,
+            } => self.rewind(generation, positions),
         }
         std::mem::take(&mut self.out)
     }
@@ -127,7 +150,11 @@ impl Source {
         }
         let outcome = outcome.map_err(|error| format!("spout {:?}: {error}", self.name));
         let party = Party::Source(self.index);
-        self.out.push(Envelope::Recorder(ToRecorder::Rewound { party, generation, outcome }));
+        self.out.push(Envelope::Recorder(ToRecorder::Rewound {
+            party,
+            generation,
+            outcome,
+        }));
     }
 
     fn seek(&mut self) -> Result<(), SpoutError> {
@@ -137,13 +164,19 @@ impl Source {
 
     /// Begins the next batch, if one was issued.
     fn begin(&mut self) -> bool {
-        let Some(batch) = self.issued.pop_front() else { return false };
+        let Some(batch) = self.issued.pop_front() else {
+            return false;
+        };
         let replay = batch.replay.get(self.index).cloned().flatten();
         let exact = replay.is_some() || is_careful(&batch);
         let tasks = self.under_way.len();
         self.limits = batch.limits;
         self.reading = Some(Reading {
-            info: BatchInfo { attempt: batch.attempt, base: batch.base, time_ms: batch.time_ms },
+            info: BatchInfo {
+                attempt: batch.attempt,
+                base: batch.base,
+                time_ms: batch.time_ms,
+            },
             since: None,
             records: 0,
             bytes: 0,
@@ -169,17 +202,25 @@ impl Source {
         if self.under_way.iter().any(|count| *count >= WINDOW) {
             return Wait::Message;
         }
-        let reading = self.reading.as_mut().expect("only a batch under way is read");
+        let reading = self
+            .reading
+            .as_mut()
+            .expect("only a batch under way is read");
         let since = *reading.since.get_or_insert(now);
         let limits = reading.batch.limits;
         let elapsed = now.since(since);
         let full = reading.records >= limits.records || reading.bytes >= limits.bytes;
-        if reading.replay.is_none() && (full || (reading.records > 0 && elapsed >= Micros::from_ms(limits.time_ms))) {
+        if reading.replay.is_none()
+            && (full || (reading.records > 0 && elapsed >= Micros::from_ms(limits.time_ms)))
+        {
             return self.complete();
         }
         let most = if is_careful(&reading.batch) { 1 } else { CHUNK };
         let limit = ReadLimit {
-            records: limits.records.saturating_sub(reading.records).clamp(1, most),
+            records: limits
+                .records
+                .saturating_sub(reading.records)
+                .clamp(1, most),
             bytes: limits.bytes.saturating_sub(reading.bytes).max(1),
         };
         match self.next(limit) {
@@ -191,7 +232,12 @@ impl Source {
                 self.add(fetched);
                 Wait::Now
             }
-            Ok(Offer::Waiting) if self.reading.as_ref().is_some_and(|reading| reading.records > 0 && reading.replay.is_none()) => {
+            Ok(Offer::Waiting)
+                if self
+                    .reading
+                    .as_ref()
+                    .is_some_and(|reading| reading.records > 0 && reading.replay.is_none()) =>
+            {
                 let left = Micros::from_ms(limits.time_ms).since(elapsed);
                 Wait::Poll(left.min(POLL))
             }
@@ -201,19 +247,35 @@ impl Source {
 
     /// The next chunk for the batch: of the range that is read again, read ahead, or new.
     fn next(&mut self, limit: ReadLimit) -> Result<Offer, SpoutError> {
-        let reading = self.reading.as_mut().expect("only a batch under way is read");
+        let reading = self
+            .reading
+            .as_mut()
+            .expect("only a batch under way is read");
         if let Some(replay) = &mut reading.replay {
-            let Some(range) = replay.front() else { return Ok(Offer::Ended) };
-            let done = reading.moves.iter().find(|done| done.partition == range.partition);
-            let (records, to) = done.map_or((0, range.from.as_ref()), |done| (done.records, Some(&done.to)));
+            let Some(range) = replay.front() else {
+                return Ok(Offer::Ended);
+            };
+            let done = reading
+                .moves
+                .iter()
+                .find(|done| done.partition == range.partition);
+            let (records, to) = done.map_or((0, range.from.as_ref()), |done| {
+                (done.records, Some(&done.to))
+            });
             if records >= range.records && to == Some(&range.to) {
                 replay.pop_front();
                 return self.next(limit);
             }
             let most = if is_careful(&reading.batch) { 1 } else { CHUNK };
-            let limit = ReadLimit { records: (range.records.saturating_sub(records)).clamp(1, most), bytes: u64::MAX };
+            let limit = ReadLimit {
+                records: (range.records.saturating_sub(records)).clamp(1, most),
+                bytes: u64::MAX,
+            };
             // Less than the first time: the coordinator sees that from the report.
-            return Ok(self.spout.fetch_from(&range.partition, limit)?.map_or(Offer::Ended, Offer::Chunk));
+            return Ok(self
+                .spout
+                .fetch_from(&range.partition, limit)?
+                .map_or(Offer::Ended, Offer::Chunk));
         }
         match self.ahead.take() {
             Some(ahead) => ahead.map(Offer::Chunk),
@@ -226,31 +288,69 @@ impl Source {
         if self.spout.replays() == Replays::Identical {
             self.spout.digest(&fetched);
         }
-        let reading = self.reading.as_mut().expect("only a batch under way is read");
+        let reading = self
+            .reading
+            .as_mut()
+            .expect("only a batch under way is read");
         reading.records += fetched.records;
         reading.bytes += fetched.bytes;
-        let Fetched { partition, from, to, records, chunk, .. } = fetched;
-        let origin = Origin { spout: self.name.clone(), partition: partition.clone(), position: from.clone().unwrap_or_default() };
-        match reading.moves.iter_mut().find(|done| done.partition == partition) {
+        let Fetched {
+            partition,
+            from,
+            to,
+            records,
+            chunk,
+            ..
+        } = fetched;
+        let one_by_one = is_careful(&reading.batch);
+        let origin = one_by_one.then(|| Origin {
+            spout: self.name.clone(),
+            partition: partition.clone(),
+            position: from.clone().unwrap_or_default(),
+            shown: self.spout.describe(&partition, from.as_deref()),
+        });
+        match reading
+            .moves
+            .iter_mut()
+            .find(|done| done.partition == partition)
+        {
             Some(done) => {
                 done.to = to;
                 done.records += records;
             }
-            None => reading.moves.push(PartitionMove { partition: partition.clone(), from: from.clone(), to, records, digest: None }),
+            None => reading.moves.push(PartitionMove {
+                partition: partition.clone(),
+                from: from.clone(),
+                to,
+                records,
+                digest: None,
+            }),
         }
         if records == 0 {
             return;
         }
-        if let Some(skip) = reading.batch.skip.iter().find(|skip| **skip == origin) {
-            let Origin { spout, partition, position } = origin;
+        if let Some(skip) = reading
+            .batch
+            .skip
+            .iter()
+            .find(|skip| Some(&skip.origin) == origin.as_ref())
+        {
+            let Origin {
+                spout,
+                partition,
+                position,
+                ..
+            } = skip.origin.clone();
             let record = self.spout.encode(chunk);
-            reading.dead.push(DeadLetter { spout, partition, position, cause: skip.to_string(), record });
+            reading.dead.push(DeadLetter {
+                spout,
+                partition,
+                position,
+                cause: skip.cause.clone(),
+                record,
+            });
             return;
         }
-        let careful = is_careful(&reading.batch).then(|| {
-            let shown = self.spout.describe(&origin.partition, from.as_deref());
-            Descent { origin, shown }
-        });
         let task = (reading.dealt % self.under_way.len() as u64) as u16;
         reading.dealt += 1;
         let (chunks, sent) = &mut reading.sent[usize::from(task)];
@@ -259,20 +359,35 @@ impl Source {
         *sent += records;
         self.under_way[usize::from(task)] += 1;
         reading.xor ^= edge_id(reading.info.attempt, self.edge as u32, 0, task.into(), seq);
-        let chunk = chunk.with_origin(careful);
-        let data = ToExecutor::Data { edge: self.edge, from: 0, batch: reading.info, seq, chunk };
+        let chunk = chunk.with_origin(origin);
+        let data = ToExecutor::Data {
+            edge: self.edge,
+            from: 0,
+            batch: reading.info,
+            seq,
+            chunk,
+        };
         self.out.push(Envelope::Executor(task, data));
     }
 
     /// Ends the batch: markers to all tasks, and the report to the coordinator.
     fn complete(&mut self) -> Wait {
-        let Some(mut reading) = self.reading.take() else { return Wait::Now };
+        let Some(mut reading) = self.reading.take() else {
+            return Wait::Now;
+        };
         let attempt = reading.info.attempt;
         let mut dead = std::mem::take(&mut reading.dead);
         for (task, (chunks, records)) in (0u16..).zip(&reading.sent) {
             reading.xor ^= edge_id(attempt, self.edge as u32, 0, task.into(), *chunks);
             let (edge, batch, chunks, records) = (self.edge, reading.info, *chunks, *records);
-            let end = ToExecutor::End { edge, from: 0, batch, chunks, records, dead: std::mem::take(&mut dead) };
+            let end = ToExecutor::End {
+                edge,
+                from: 0,
+                batch,
+                chunks,
+                records,
+                dead: std::mem::take(&mut dead),
+            };
             self.out.push(Envelope::Executor(task, end));
         }
         if self.spout.replays() == Replays::Identical {
@@ -282,19 +397,33 @@ impl Source {
             }
         }
         for done in &reading.moves {
-            self.positions.insert(done.partition.clone(), done.to.clone());
+            self.positions
+                .insert(done.partition.clone(), done.to.clone());
         }
         let more = self.look_ahead();
         self.standing = Some(more);
-        let report = ReadReport { moves: reading.moves, records: reading.records, bytes: reading.bytes, more };
-        self.out.push(Envelope::Coordinator(Event::Read { attempt, spout: self.index, report, xor: reading.xor }));
+        let report = ReadReport {
+            moves: reading.moves,
+            records: reading.records,
+            bytes: reading.bytes,
+            more,
+        };
+        self.out.push(Envelope::Coordinator(Event::Read {
+            attempt,
+            spout: self.index,
+            report,
+            xor: reading.xor,
+        }));
         Wait::Now
     }
 
     /// Finds out whether there is anything for another batch. An error waits for that batch, which then fails with it.
     fn look_ahead(&mut self) -> More {
         if self.ahead.is_none() {
-            match self.spout.fetch(ReadLimit { records: self.limits.records.clamp(1, CHUNK), bytes: self.limits.bytes.max(1) }) {
+            match self.spout.fetch(ReadLimit {
+                records: self.limits.records.clamp(1, CHUNK),
+                bytes: self.limits.bytes.max(1),
+            }) {
                 Ok(Offer::Chunk(fetched)) => self.ahead = Some(Ok(fetched)),
                 Ok(Offer::Waiting) => return More::Waiting,
                 Ok(Offer::Ended) => return More::Exhausted,
@@ -319,7 +448,11 @@ impl Source {
                 More::Exhausted => Event::Exhausted { spout, generation },
             }));
         }
-        if more == More::Waiting { Wait::Poll(POLL) } else { Wait::Message }
+        if more == More::Waiting {
+            Wait::Poll(POLL)
+        } else {
+            Wait::Message
+        }
     }
 
     fn fail(&mut self, error: SpoutError) {
@@ -333,7 +466,8 @@ impl Source {
             origin: None,
             permanent: error.permanent,
         };
-        self.out.push(Envelope::Coordinator(Event::Failed { attempt, cause }));
+        self.out
+            .push(Envelope::Coordinator(Event::Failed { attempt, cause }));
     }
 }
 

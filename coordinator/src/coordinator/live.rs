@@ -2,7 +2,7 @@
 
 use crate::Attempt;
 use crate::batch::Replay;
-use crate::cause::{Failure, Origin};
+use crate::cause::{Failure, Skip};
 use crate::event::ReadReport;
 use crate::report::{BatchReport, Phases};
 use crate::settings::Micros;
@@ -80,7 +80,7 @@ pub(super) struct Tries {
     /// Whether from now on records go one by one.
     pub(super) careful: bool,
     /// Records left out.
-    pub(super) skip: Vec<Origin>,
+    pub(super) skip: Vec<Skip>,
     /// The batch's time, fixed by its first attempt.
     pub(super) time_ms: u64,
     /// What each spout that promises identical replays read first.

@@ -2,7 +2,7 @@
 
 use super::{Coordinator, Phase};
 use crate::action::{Action, Step};
-use crate::cause::{Cause, CauseKind, Failure};
+use crate::cause::{Cause, CauseKind, Failure, Skip};
 use crate::event::More;
 use crate::halt::HaltReason;
 use crate::ledger::{LedgerRecord, Version};
@@ -153,9 +153,13 @@ impl Coordinator {
             // One that fails although it was to be left out would fail for ever.
             Some(origin)
                 if self.settings.on_poison == OnPoison::DeadLetter
-                    && !tries.skip.contains(origin) =>
+                    && !tries.skip.iter().any(|skip| skip.origin == *origin) =>
             {
-                tries.skip.push(origin.clone());
+                let origin = origin.clone();
+                tries.skip.push(Skip {
+                    origin,
+                    cause: cause.message.clone(),
+                });
                 Verdict::Replay
             }
             _ => Verdict::End(HaltReason::Poison {

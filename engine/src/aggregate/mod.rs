@@ -76,7 +76,11 @@ pub trait PersistentAggregator<T, Kind>: Sized {
     type Value: Value;
 
     /// Puts the aggregator behind `grouped`, with its results kept in `state`.
-    fn persist<K: Key>(self, grouped: GroupedStream<K, T>, state: StateSpec) -> StateHandle<K, Self::Value>;
+    fn persist<K: Key>(
+        self,
+        grouped: GroupedStream<K, T>,
+        state: StateSpec,
+    ) -> StateHandle<K, Self::Value>;
 }
 
 /// Marks an aggregator that combines; see [`PersistentAggregator`].
@@ -88,7 +92,11 @@ pub struct Reduces;
 impl<T: ExchangeData, C: CombinerAggregator<T>> PersistentAggregator<T, Combines> for C {
     type Value = C::Value;
 
-    fn persist<K: Key>(self, grouped: GroupedStream<K, T>, state: StateSpec) -> StateHandle<K, C::Value> {
+    fn persist<K: Key>(
+        self,
+        grouped: GroupedStream<K, T>,
+        state: StateSpec,
+    ) -> StateHandle<K, C::Value> {
         grouped.combine_into(state, self)
     }
 }
@@ -96,7 +104,11 @@ impl<T: ExchangeData, C: CombinerAggregator<T>> PersistentAggregator<T, Combines
 impl<T: ExchangeData, R: ReducerAggregator<T>> PersistentAggregator<T, Reduces> for R {
     type Value = R::Value;
 
-    fn persist<K: Key>(self, grouped: GroupedStream<K, T>, state: StateSpec) -> StateHandle<K, R::Value> {
+    fn persist<K: Key>(
+        self,
+        grouped: GroupedStream<K, T>,
+        state: StateSpec,
+    ) -> StateHandle<K, R::Value> {
         grouped.reduce_into(state, self)
     }
 }

@@ -6,8 +6,15 @@ use crate::chunk::Chunk;
 
 pub(super) enum Item {
     /// A chunk; `credited` when its sender was told already that it is taken up.
-    Data { seq: u64, chunk: Chunk, credited: bool },
-    End { chunks: u64, records: u64 },
+    Data {
+        seq: u64,
+        chunk: Chunk,
+        credited: bool,
+    },
+    End {
+        chunks: u64,
+        records: u64,
+    },
 }
 
 /// What came over one link for one batch.
@@ -29,7 +36,10 @@ impl Link {
             _ if self.told => return Err("something came after the end of the batch".into()),
             Item::Data { seq, chunk, .. } => {
                 if *seq != self.chunks {
-                    return Err(format!("chunk {} came, {} was expected: one was lost or came twice", seq, self.chunks));
+                    return Err(format!(
+                        "chunk {} came, {} was expected: one was lost or came twice",
+                        seq, self.chunks
+                    ));
                 }
                 self.chunks += 1;
                 self.records += chunk.records();

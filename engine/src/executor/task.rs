@@ -29,25 +29,48 @@ pub(super) struct StageTask {
     batches: BTreeMap<TxId, Vec<Link>>,
     working_on: TxId,
     started: bool,
+    /// XOR of the markers that were taken up in the batch at work.
+    held: u64,
     sent: Vec<Sent>,
     /// Chunks dealt out so far, by edge: whose turn it is.
     dealt: BTreeMap<usize, u64>,
 }
 
 impl StageTask {
-    pub(super) fn new(stage: &StagePlan, edges: &[EdgePlan], first: TxId, task: u16, tasks: u16) -> Self {
+    pub(super) fn new(
+        stage: &StagePlan,
+        edges: &[EdgePlan],
+        first: TxId,
+        task: u16,
+        tasks: u16,
+    ) -> Self {
         let make = |(slot, make): (&Slot, &crate::operator::OperatorFactory)| {
-            Some(make(&TaskContext { tasks, emits: !slot.targets.is_empty() }))
+            Some(make(&TaskContext {
+                tasks,
+                emits: !slot.targets.is_empty(),
+            }))
         };
         let senders = |edge: &usize| -> Vec<(usize, u16)> {
             match edges[*edge].route {
                 Route::Forward => vec![(*edge, task)],
-                _ => (0..edges[*edge].senders(tasks)).map(|sender| (*edge, sender)).collect(),
+                _ => (0..edges[*edge].senders(tasks))
+                    .map(|sender| (*edge, sender))
+                    .collect(),
             }
         };
         let receivers = |edge: &usize| -> Vec<Sent> {
-            let to = if edges[*edge].route == Route::Forward { task..task + 1 } else { 0..tasks };
-            to.map(|to| Sent { edge: *edge, to, chunks: 0, records: 0 }).collect()
+            let to = if edges[*edge].route == Route::Forward {
+                task..task + 1
+            } else {
+                0..tasks
+            };
+            to.map(|to| Sent {
+                edge: *edge,
+                to,
+                chunks: 0,
+                records: 0,
+            })
+            .collect()
         };
         StageTask {
             operators: stage.slots.iter().zip(&stage.makes).map(make).collect(),
@@ -58,6 +81,7 @@ impl StageTask {
             batches: BTreeMap::new(),
             working_on: first,
             started: false,
+            held: 0,
             sent: stage.outputs.iter().flat_map(receivers).collect(),
             dealt: BTreeMap::new(),
         }
@@ -70,15 +94,29 @@ impl StageTask {
 
     fn links(&mut self, txid: TxId) -> &mut Vec<Link> {
         let count = self.senders.len();
-        self.batches.entry(txid).or_insert_with(|| (0..count).map(|_| Link::default()).collect())
+        self.batches
+            .entry(txid)
+            .or_insert_with(|| (0..count).map(|_| Link::default()).collect())
     }
 
-    pub(super) fn take(&mut self, txid: TxId, edge: usize, from: u16, item: Item) -> Result<(), String> {
+    pub(super) fn take(
+        &mut self,
+        txid: TxId,
+        edge: usize,
+        from: u16,
+        item: Item,
+    ) -> Result<(), String> {
         if txid < self.working_on {
-            return Err(format!("something came for batch {txid}, which was finished"));
+            return Err(format!(
+                "something came for batch {txid}, which was finished"
+            ));
         }
-        let at = self.senders.iter().position(|sender| *sender == (edge, from));
-        let at = at.ok_or_else(|| format!("task {from} sent over edge {edge}, which it has no part in"))?;
+        let at = self
+            .senders
+            .iter()
+            .position(|sender| *sender == (edge, from));
+        let at = at
+            .ok_or_else(|| format!("task {from} sent over edge {edge}, which it has no part in"))?;
         self.links(txid)[at].push(item)
     }
 
@@ -107,7 +145,9 @@ impl StageTask {
 
     /// Whether every sender's end marker was taken up.
     pub(super) fn is_complete(&self) -> bool {
-        self.batches.get(&self.working_on).is_some_and(|links| links.iter().all(|link| link.ended))
+        self.batches
+            .get(&self.working_on)
+            .is_some_and(|links| links.iter().all(|link| link.ended))
     }
 
     /// True once for each batch: before its first work.
@@ -124,7 +164,13 @@ impl StageTask {
     }
 
     fn cx<'a>(&'a mut self, env: &'a mut Env, slot: usize) -> Cx<'a> {
-        Cx { operators: &mut self.operators, slots: &self.slots, env, slot, task: self.task }
+        Cx {
+            operators: &mut self.operators,
+            slots: &self.slots,
+            env,
+            slot,
+            task: self.task,
+        }
     }
 
     /// Whom a chunk goes to over an edge, and its number there.
@@ -138,15 +184,23 @@ impl StageTask {
             _ => ((u64::from(self.task) + *dealt) % receivers) as u16,
         };
         *dealt += 1;
-        let sent = self.sent.iter_mut().find(|sent| sent.edge == edge && sent.to == to);
+        let sent = self
+            .sent
+            .iter_mut()
+            .find(|sent| sent.edge == edge && sent.to == to);
         let sent = sent.expect("an edge has a link to each of its receivers");
         sent.chunks += 1;
         sent.records += chunk.records();
         (to, sent.chunks - 1)
     }
 
-    /// Goes on to the next batch; says what was sent in this one.
-    pub(super) fn next_batch(&mut self) -> Vec<Sent> {
+    /// Remembers a marker's edge until what it leads to is sent.
+    pub(super) fn hold(&mut self, id: u64) {
+        self.held ^= id;
+    }
+
+    /// Goes on to the next batch; says which markers were taken up in this one, and what was sent.
+    pub(super) fn next_batch(&mut self) -> (u64, Vec<Sent>) {
         self.batches.remove(&self.working_on);
         self.working_on = self.working_on.next();
         self.started = false;
@@ -155,6 +209,6 @@ impl StageTask {
         for link in &mut self.sent {
             (link.chunks, link.records) = (0, 0);
         }
-        sent
+        (std::mem::take(&mut self.held), sent)
     }
 }

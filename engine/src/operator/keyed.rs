@@ -35,7 +35,12 @@ impl Keys {
     /// Hash and bytes of each key, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut start = 0;
-        self.ends.iter().map(move |(hash, end)| (*hash, &self.bytes[std::mem::replace(&mut start, *end)..*end]))
+        self.ends.iter().map(move |(hash, end)| {
+            (
+                *hash,
+                &self.bytes[std::mem::replace(&mut start, *end)..*end],
+            )
+        })
     }
 }
 
@@ -48,7 +53,8 @@ pub(crate) fn keys_of<T: Data, K: Key>(key: impl Fn(&T) -> K + Send + Sync + 'st
         for record in records {
             let start = keys.bytes.len();
             key(record).encode(&mut keys.bytes);
-            keys.ends.push((hash_key(&keys.bytes[start..]), keys.bytes.len()));
+            keys.ends
+                .push((hash_key(&keys.bytes[start..]), keys.bytes.len()));
         }
     })
 }
@@ -69,7 +75,12 @@ pub(crate) struct KeyBy<T> {
 
 impl<T> KeyBy<T> {
     pub(crate) fn new(keys_of: KeysOf<T>, partitions: u16, cx: &TaskContext) -> Self {
-        KeyBy { keys_of, partitions, tasks: cx.tasks, keys: Keys::default() }
+        KeyBy {
+            keys_of,
+            partitions,
+            tasks: cx.tasks,
+            keys: Keys::default(),
+        }
     }
 }
 
@@ -78,15 +89,26 @@ impl<T: ExchangeData> Operator for KeyBy<T> {
         let records = chunk.open::<Vec<T>>();
         self.keys.clear();
         (self.keys_of)(&records, &mut self.keys);
-        let empty = || KeyedRecords { keys: Keys::default(), records: Vec::new() };
+        let empty = || KeyedRecords {
+            keys: Keys::default(),
+            records: Vec::new(),
+        };
         let mut to: Vec<KeyedRecords<T>> = (0..self.tasks).map(|_| empty()).collect();
         for ((hash, key), record) in self.keys.iter().zip(records) {
-            let owner = owner_of(partition_of(hash, self.partitions), self.partitions, self.tasks);
+            let owner = owner_of(
+                partition_of(hash, self.partitions),
+                self.partitions,
+                self.tasks,
+            );
             let keyed = &mut to[usize::from(owner)];
             keyed.keys.push(hash, key);
             keyed.records.push(record);
         }
-        for (task, keyed) in to.into_iter().enumerate().filter(|(_, keyed)| !keyed.records.is_empty()) {
+        for (task, keyed) in to
+            .into_iter()
+            .enumerate()
+            .filter(|(_, keyed)| !keyed.records.is_empty())
+        {
             let count = keyed.records.len() as u64;
             cx.emit(Chunk::new(keyed, count).to(task as u16))?;
         }
@@ -107,9 +129,20 @@ pub(crate) struct PreAggregate<T, A: CombinerAggregator<T>> {
 }
 
 impl<T, A: CombinerAggregator<T>> PreAggregate<T, A> {
-    pub(crate) fn new(keys_of: KeysOf<T>, aggregator: Arc<A>, partitions: u16, cx: &TaskContext) -> Self {
+    pub(crate) fn new(
+        keys_of: KeysOf<T>,
+        aggregator: Arc<A>,
+        partitions: u16,
+        cx: &TaskContext,
+    ) -> Self {
         let maps = (0..partitions).map(|_| ByteMap::new()).collect();
-        PreAggregate { keys_of, aggregator, tasks: cx.tasks, maps, keys: Keys::default() }
+        PreAggregate {
+            keys_of,
+            aggregator,
+            tasks: cx.tasks,
+            maps,
+            keys: Keys::default(),
+        }
     }
 }
 
@@ -122,23 +155,36 @@ impl<T: ExchangeData, A: CombinerAggregator<T>> Operator for PreAggregate<T, A> 
         (self.keys_of)(&records, &mut self.keys);
         for ((hash, key), record) in self.keys.iter().zip(&records) {
             let map = &mut self.maps[usize::from(partition_of(hash, partitions).0)];
-            map.upsert(hash, key, aggregator.init(record), |into, one| aggregator.combine(into, one));
+            map.upsert(hash, key, aggregator.init(record), |into, one| {
+                aggregator.combine(into, one)
+            });
         }
         Ok(())
     }
 
     fn finish(&mut self, cx: &mut Cx<'_>) -> Result<(), OperatorError> {
         let partitions = self.maps.len() as u16;
-        let mut to: Vec<(u64, Deltas<A::Value>)> = (0..self.tasks).map(|_| (0, Vec::new())).collect();
-        for (index, map) in self.maps.iter_mut().enumerate().filter(|(_, map)| !map.is_empty()) {
+        let mut to: Vec<(u64, Deltas<A::Value>)> =
+            (0..self.tasks).map(|_| (0, Vec::new())).collect();
+        for (index, map) in self
+            .maps
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, map)| !map.is_empty())
+        {
             // The next batch will have about as many keys.
             let fresh = ByteMap::with_capacity(map.len(), map.key_bytes());
             let partition = Partition(index as u16);
-            let (records, deltas) = &mut to[usize::from(owner_of(partition, partitions, self.tasks))];
+            let (records, deltas) =
+                &mut to[usize::from(owner_of(partition, partitions, self.tasks))];
             *records += map.len() as u64;
             deltas.push((partition, std::mem::replace(map, fresh)));
         }
-        for (task, (records, deltas)) in to.into_iter().enumerate().filter(|(_, (_, deltas))| !deltas.is_empty()) {
+        for (task, (records, deltas)) in to
+            .into_iter()
+            .enumerate()
+            .filter(|(_, (_, deltas))| !deltas.is_empty())
+        {
             cx.emit(Chunk::new(deltas, records).to(task as u16))?;
         }
         Ok(())

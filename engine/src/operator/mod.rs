@@ -10,15 +10,16 @@ pub(crate) use keyed::{Deltas, KeyBy, KeyedRecords, KeysOf, PreAggregate, keys_o
 pub(crate) use persist::{CombinerState, Merging, ReducerState};
 pub(crate) use query::StateQuery;
 pub(crate) use sink::ToOutbox;
-pub(crate) use unary::{Pass, Unary};
 pub use unary::Emitter;
+pub(crate) use unary::{Pass, Unary};
 
 use std::fmt;
 use std::sync::Arc;
 
+use fulmar_coordinator::Origin;
 use fulmar_state::{AnyShard, Attempt, OutboxPart, Shard, StateError, StateId, TxId};
 
-use crate::chunk::{Chunk, Descent};
+use crate::chunk::Chunk;
 
 /// What an operator is told when a task makes it.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +65,19 @@ pub(crate) struct OperatorError {
 
 impl OperatorError {
     pub(crate) fn user(message: impl fmt::Display) -> Self {
-        OperatorError { message: message.to_string(), storage: false }
+        OperatorError {
+            message: message.to_string(),
+            storage: false,
+        }
     }
 }
 
 impl From<StateError> for OperatorError {
     fn from(error: StateError) -> Self {
-        OperatorError { message: error.to_string(), storage: true }
+        OperatorError {
+            message: error.to_string(),
+            storage: true,
+        }
     }
 }
 
@@ -83,7 +90,7 @@ pub(crate) struct Env {
     pub(crate) sent: Vec<(usize, Chunk)>,
     /// The operator that is at work, as a node of the plan, and the record it works on: for naming a failure.
     pub(crate) at: usize,
-    pub(crate) origin: Option<Descent>,
+    pub(crate) origin: Option<Origin>,
 }
 
 /// Where a node's chunks go.
@@ -119,16 +126,23 @@ impl Cx<'_> {
     }
 
     /// This executor's shard of a state.
-    pub(crate) fn shard<V: fulmar_state::Value>(&mut self, state: StateId) -> &mut Shard<V, Merging<V>> {
+    pub(crate) fn shard<V: fulmar_state::Value>(
+        &mut self,
+        state: StateId,
+    ) -> &mut Shard<V, Merging<V>> {
         let shard = self.env.shards[usize::from(state.0)].as_any_mut();
-        shard.downcast_mut().expect("the plan gives each state one type")
+        shard
+            .downcast_mut()
+            .expect("the plan gives each state one type")
     }
 
     /// Gives a chunk to every reader of this operator, and comes back when local readers are done with it.
     pub(crate) fn emit(&mut self, chunk: Chunk) -> Result<(), OperatorError> {
         let chunk = chunk.with_origin_or(&self.env.origin);
         let slot = &self.slots[self.slot];
-        let Some((last, others)) = slot.targets.split_last() else { return Ok(()) };
+        let Some((last, others)) = slot.targets.split_last() else {
+            return Ok(());
+        };
         for target in others {
             self.send(target, (slot.duplicate)(&chunk))?;
         }
@@ -146,7 +160,13 @@ impl Cx<'_> {
     }
 
     fn at(&mut self, slot: usize) -> Cx<'_> {
-        Cx { operators: self.operators, slots: self.slots, env: self.env, slot, task: self.task }
+        Cx {
+            operators: self.operators,
+            slots: self.slots,
+            env: self.env,
+            slot,
+            task: self.task,
+        }
     }
 
     /// Runs this slot's operator over a chunk.
@@ -162,9 +182,14 @@ impl Cx<'_> {
         self.work(|operator, cx| operator.finish(cx))
     }
 
-    fn work(&mut self, run: impl FnOnce(&mut dyn Operator, &mut Cx<'_>) -> Result<(), OperatorError>) -> Result<(), OperatorError> {
+    fn work(
+        &mut self,
+        run: impl FnOnce(&mut dyn Operator, &mut Cx<'_>) -> Result<(), OperatorError>,
+    ) -> Result<(), OperatorError> {
         let before = std::mem::replace(&mut self.env.at, self.slots[self.slot].node);
-        let mut operator = self.operators[self.slot].take().expect("a plan has no cycles, so no operator is entered twice");
+        let mut operator = self.operators[self.slot]
+            .take()
+            .expect("a plan has no cycles, so no operator is entered twice");
         run(operator.as_mut(), self)?;
         self.operators[self.slot] = Some(operator);
         self.env.at = before;

@@ -19,8 +19,12 @@ pub struct Merging<V>(Option<Arc<dyn Fn(&mut V, V) + Send + Sync>>);
 
 impl<V> Merging<V> {
     /// As this combiner does.
-    pub(crate) fn with<T: 'static, A: CombinerAggregator<T, Value = V>>(aggregator: Arc<A>) -> Self {
-        Merging(Some(Arc::new(move |into, delta| aggregator.combine(into, delta))))
+    pub(crate) fn with<T: 'static, A: CombinerAggregator<T, Value = V>>(
+        aggregator: Arc<A>,
+    ) -> Self {
+        Merging(Some(Arc::new(move |into, delta| {
+            aggregator.combine(into, delta)
+        })))
     }
 
     /// Not at all: the state holds whole values.
@@ -62,14 +66,23 @@ impl<K: Key, V: Value> Pairs<K, V> {
     }
 
     fn push(&mut self, key: &[u8], value: V, cx: &mut Cx<'_>) -> Result<(), OperatorError> {
-        let key = K::decode(key).map_err(|error| OperatorError::user(format!("a key cannot be decoded: {error}")))?;
+        let key = K::decode(key)
+            .map_err(|error| OperatorError::user(format!("a key cannot be decoded: {error}")))?;
         self.0.push((key, value));
-        if self.0.len() == RUN { self.flush(cx) } else { Ok(()) }
+        if self.0.len() == RUN {
+            self.flush(cx)
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), OperatorError> {
         let pairs = std::mem::take(&mut self.0);
-        if pairs.is_empty() { Ok(()) } else { cx.emit(Chunk::of(pairs)) }
+        if pairs.is_empty() {
+            Ok(())
+        } else {
+            cx.emit(Chunk::of(pairs))
+        }
     }
 }
 
@@ -85,7 +98,13 @@ pub(crate) struct CombinerState<K, T, A: CombinerAggregator<T>> {
 
 impl<K, T, A: CombinerAggregator<T>> CombinerState<K, T, A> {
     pub(crate) fn new(state: StateId, aggregator: Arc<A>, emits: bool) -> Self {
-        CombinerState { state, aggregator, emits, waiting: BTreeMap::new(), types: PhantomData }
+        CombinerState {
+            state,
+            aggregator,
+            emits,
+            waiting: BTreeMap::new(),
+            types: PhantomData,
+        }
     }
 }
 
@@ -98,7 +117,8 @@ impl<K: Key, T: 'static, A: CombinerAggregator<T>> Operator for CombinerState<K,
                 let waiting = self.waiting.entry(partition).or_insert_with(ByteMap::new);
                 waiting.absorb(map, |into, other| aggregator.combine(into, other));
             } else {
-                cx.shard::<A::Value>(self.state).absorb(txid, partition, map);
+                cx.shard::<A::Value>(self.state)
+                    .absorb(txid, partition, map);
             }
         }
         Ok(())
@@ -110,16 +130,20 @@ impl<K: Key, T: 'static, A: CombinerAggregator<T>> Operator for CombinerState<K,
         for (_, map) in std::mem::take(&mut self.waiting) {
             let entries: Vec<(u64, &[u8], &A::Value)> = map.iter().collect();
             for run in entries.chunks(RUN) {
-                let keys: Vec<(u64, &[u8])> = run.iter().map(|(hash, key, _)| (*hash, *key)).collect();
+                let keys: Vec<(u64, &[u8])> =
+                    run.iter().map(|(hash, key, _)| (*hash, *key)).collect();
                 let shard = cx.shard::<A::Value>(self.state);
                 let old = shard.get_many(before(txid), &keys)?;
-                let new = old.into_iter().zip(run).map(|(old, (_, _, delta))| match old {
-                    None => (*delta).clone(),
-                    Some(mut value) => {
-                        self.aggregator.combine(&mut value, (*delta).clone());
-                        value
-                    }
-                });
+                let new = old
+                    .into_iter()
+                    .zip(run)
+                    .map(|(old, (_, _, delta))| match old {
+                        None => (*delta).clone(),
+                        Some(mut value) => {
+                            self.aggregator.combine(&mut value, (*delta).clone());
+                            value
+                        }
+                    });
                 let new: Vec<A::Value> = new.collect();
                 for ((hash, key), value) in keys.iter().zip(&new) {
                     shard.change(txid, *hash, key, Change::Put(value.clone()));
@@ -145,7 +169,13 @@ pub(crate) struct ReducerState<K, T, R: ReducerAggregator<T>> {
 
 impl<K, T, R: ReducerAggregator<T>> ReducerState<K, T, R> {
     pub(crate) fn new(state: StateId, reducer: Arc<R>, emits: bool) -> Self {
-        ReducerState { state, reducer, emits, values: ByteMap::new(), types: PhantomData }
+        ReducerState {
+            state,
+            reducer,
+            emits,
+            values: ByteMap::new(),
+            types: PhantomData,
+        }
     }
 }
 
@@ -153,14 +183,20 @@ impl<K: Key, T: 'static, R: ReducerAggregator<T>> Operator for ReducerState<K, T
     fn process(&mut self, chunk: Chunk, cx: &mut Cx<'_>) -> Result<(), OperatorError> {
         let KeyedRecords { keys, records } = chunk.open::<KeyedRecords<T>>();
         let upto = before(cx.txid());
-        let unknown: Vec<(u64, &[u8])> = keys.iter().filter(|(hash, key)| self.values.get(*hash, key).is_none()).collect();
+        let unknown: Vec<(u64, &[u8])> = keys
+            .iter()
+            .filter(|(hash, key)| self.values.get(*hash, key).is_none())
+            .collect();
         let found = cx.shard::<R::Value>(self.state).get_many(upto, &unknown)?;
         for ((hash, key), value) in unknown.into_iter().zip(found) {
             // A key that stands twice in the chunk was asked for twice, with one answer.
             self.values.upsert(hash, key, value, |_, _| {});
         }
         for ((hash, key), record) in keys.iter().zip(&records) {
-            let value = self.values.get_mut(hash, key).expect("every key of the chunk was looked up");
+            let value = self
+                .values
+                .get_mut(hash, key)
+                .expect("every key of the chunk was looked up");
             *value = Some(self.reducer.reduce(value.take(), record));
         }
         Ok(())
@@ -171,11 +207,14 @@ impl<K: Key, T: 'static, R: ReducerAggregator<T>> Operator for ReducerState<K, T
         let values = std::mem::replace(&mut self.values, ByteMap::new());
         let mut pairs = Pairs::<K, R::Value>::new();
         for (hash, key, value) in values.iter() {
-            let value = value.clone().expect("every key that was looked up was reduced");
+            let value = value
+                .clone()
+                .expect("every key that was looked up was reduced");
             if self.emits {
                 pairs.push(key, value.clone(), cx)?;
             }
-            cx.shard::<R::Value>(self.state).change(txid, hash, key, Change::Put(value));
+            cx.shard::<R::Value>(self.state)
+                .change(txid, hash, key, Change::Put(value));
         }
         pairs.flush(cx)
     }

@@ -19,7 +19,11 @@ pub(crate) struct StateQuery<T, V, U, F> {
 
 impl<T, V, U, F> StateQuery<T, V, U, F> {
     pub(crate) fn new(state: StateId, function: Arc<F>) -> Self {
-        StateQuery { state, function, types: PhantomData }
+        StateQuery {
+            state,
+            function,
+            types: PhantomData,
+        }
     }
 }
 
@@ -36,7 +40,10 @@ where
         let keys: Vec<(u64, &[u8])> = keys.iter().collect();
         let values = cx.shard::<V>(self.state).get_many(before, &keys)?;
         emitting(cx, |out| {
-            records.into_iter().zip(values).for_each(|(record, value)| (self.function)(record, value, out));
+            records
+                .into_iter()
+                .zip(values)
+                .for_each(|(record, value)| (self.function)(record, value, out));
             Ok(())
         })
     }

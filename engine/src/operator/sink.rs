@@ -18,7 +18,12 @@ pub(crate) struct ToOutbox<T> {
 
 impl<T> ToOutbox<T> {
     pub(crate) fn new(sink: String) -> Self {
-        ToOutbox { sink, records: 0, bytes: Vec::new(), types: PhantomData }
+        ToOutbox {
+            sink,
+            records: 0,
+            bytes: Vec::new(),
+            types: PhantomData,
+        }
     }
 }
 

@@ -74,7 +74,11 @@ pub(super) fn emitting<U: Data>(
     cx: &mut Cx<'_>,
     body: impl FnOnce(&mut Emitter<'_, U>) -> Result<(), OperatorError>,
 ) -> Result<(), OperatorError> {
-    let mut out = Emitter { buffer: Vec::new(), downstream: cx, failed: Ok(()) };
+    let mut out = Emitter {
+        buffer: Vec::new(),
+        downstream: cx,
+        failed: Ok(()),
+    };
     let done = body(&mut out);
     out.flush();
     out.failed.and(done)
@@ -88,7 +92,10 @@ pub(crate) struct Unary<F, T, U> {
 
 impl<F, T, U> Unary<F, T, U> {
     pub(crate) fn new(function: Arc<F>) -> Self {
-        Unary { function, types: std::marker::PhantomData }
+        Unary {
+            function,
+            types: std::marker::PhantomData,
+        }
     }
 }
 
@@ -100,7 +107,12 @@ where
 {
     fn process(&mut self, chunk: Chunk, cx: &mut Cx<'_>) -> Result<(), OperatorError> {
         let function = &*self.function;
-        emitting(cx, |out| chunk.open::<Vec<T>>().into_iter().try_for_each(|record| function(record, out)))
+        emitting(cx, |out| {
+            chunk
+                .open::<Vec<T>>()
+                .into_iter()
+                .try_for_each(|record| function(record, out))
+        })
     }
 }
 

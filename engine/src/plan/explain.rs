@@ -22,14 +22,29 @@ impl Plan {
     pub fn explain(&self) -> String {
         let mut out = format!("topology {:?}\n", self.name);
         for spout in &self.graph.spouts {
-            let _ = writeln!(out, "  spout {:?}: replays {:?}", spout.name, spout.spout.replays());
+            let _ = writeln!(
+                out,
+                "  spout {:?}: replays {:?}",
+                spout.name,
+                spout.spout.replays()
+            );
         }
         for (index, stage) in self.stages.iter().enumerate() {
             let inputs = stage.inputs.iter().map(|edge| self.describe_edge(*edge));
-            let _ = writeln!(out, "  stage {index}, {}", inputs.collect::<Vec<_>>().join(", "));
+            let _ = writeln!(
+                out,
+                "  stage {index}, {}",
+                inputs.collect::<Vec<_>>().join(", ")
+            );
             for slot in &stage.slots {
                 let node = &self.graph.nodes[slot.node];
-                let _ = writeln!(out, "    {}: {}{}", node.label(), short(node.output), self.describe_state(node));
+                let _ = writeln!(
+                    out,
+                    "    {}: {}{}",
+                    node.label(),
+                    short(node.output),
+                    self.describe_state(node)
+                );
             }
         }
         out
@@ -51,7 +66,10 @@ impl Plan {
                 format!(", {:?} in {} partitions", schema.kind, schema.partitions).to_lowercase()
             }
             Role::Queries(id) => {
-                format!(", reads {:?} as of the batch before", self.graph.states[usize::from(id.0)].family.schema().name)
+                format!(
+                    ", reads {:?} as of the batch before",
+                    self.graph.states[usize::from(id.0)].family.schema().name
+                )
             }
             _ => String::new(),
         }
@@ -69,8 +87,17 @@ impl Plan {
             let _ = writeln!(out, "  subgraph stage{index} [stage {index}]");
             for slot in &stage.slots {
                 let node = &self.graph.nodes[slot.node];
-                let (open, close) = if matches!(node.role, Role::Updates(_)) { ("[(", ")]") } else { ("[", "]") };
-                let _ = writeln!(out, "    n{}{open}\"{}\"{close}", slot.node, escape(&node.label()));
+                let (open, close) = if matches!(node.role, Role::Updates(_)) {
+                    ("[(", ")]")
+                } else {
+                    ("[", "]")
+                };
+                let _ = writeln!(
+                    out,
+                    "    n{}{open}\"{}\"{close}",
+                    slot.node,
+                    escape(&node.label())
+                );
             }
             out.push_str("  end\n");
         }

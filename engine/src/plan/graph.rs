@@ -69,7 +69,8 @@ pub(crate) struct SpoutDef {
 }
 
 /// Makes one executor's shard of a state.
-pub(crate) type ShardFactory = Arc<dyn Fn(StateId, Vec<Partition>, u16, Base) -> Box<dyn AnyShard> + Send + Sync>;
+pub(crate) type ShardFactory =
+    Arc<dyn Fn(StateId, Vec<Partition>, u16, Base) -> Box<dyn AnyShard> + Send + Sync>;
 
 pub(crate) struct StateDef {
     pub(crate) family: StateFamily,
@@ -96,7 +97,8 @@ pub(crate) struct Graph {
 impl Graph {
     pub(crate) fn add(&mut self, node: Node) -> usize {
         if self.built {
-            self.mistakes.push(format!("{} was added after build()", node.label()));
+            self.mistakes
+                .push(format!("{} was added after build()", node.label()));
         }
         self.nodes.push(node);
         self.nodes.len() - 1

@@ -32,7 +32,13 @@ impl Plan {
         }
         let fingerprint = fingerprint_of(version, &graph);
         let Stages { stages, edges } = Stages::cut(&graph);
-        Ok(Plan { name, fingerprint, graph, stages, edges })
+        Ok(Plan {
+            name,
+            fingerprint,
+            graph,
+            stages,
+            edges,
+        })
     }
 
     /// The topology's name.
@@ -56,14 +62,19 @@ fn mistakes_in(name: &str, graph: &Graph) -> Vec<String> {
         mistakes.push("it has no spout: begin a stream with `spout`".into());
     }
     let spouts = graph.spouts.iter().map(|spout| ("spout", &spout.name));
-    let states = graph.states.iter().map(|state| ("state", &state.family.schema().name));
+    let states = graph
+        .states
+        .iter()
+        .map(|state| ("state", &state.family.schema().name));
     let sinks = graph.sinks.iter().map(|sink| ("sink", &sink.name));
     let mut seen = BTreeSet::new();
     for (kind, name) in spouts.chain(states).chain(sinks) {
         if name.is_empty() {
             mistakes.push(format!("a {kind} has no name"));
         } else if !seen.insert((kind, name)) {
-            mistakes.push(format!("two {kind}s are named {name:?}: their data would mix, rename one"));
+            mistakes.push(format!(
+                "two {kind}s are named {name:?}: their data would mix, rename one"
+            ));
         }
     }
     for state in &graph.states {
@@ -87,7 +98,11 @@ fn fingerprint_of(version: u32, graph: &Graph) -> Fingerprint {
             );
         }
         for input in &node.inputs {
-            value += &format!(", {} {}", route_name(input.route), graph.nodes[input.node].label());
+            value += &format!(
+                ", {} {}",
+                route_name(input.route),
+                graph.nodes[input.node].label()
+            );
         }
         fingerprint = fingerprint.line(node.label(), value);
     }
@@ -129,4 +144,3 @@ fn short(name: &str) -> String {
 pub(crate) fn labels(nodes: &[Node]) -> Vec<String> {
     nodes.iter().map(Node::label).collect()
 }
-

@@ -48,14 +48,21 @@ pub(crate) struct Stages {
 
 impl Stages {
     pub(crate) fn cut(graph: &Graph) -> Self {
-        let mut cut = Stages { stages: Vec::new(), edges: Vec::new() };
+        let mut cut = Stages {
+            stages: Vec::new(),
+            edges: Vec::new(),
+        };
         // Node to its stage and slot.
         let mut places: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for (index, node) in graph.nodes.iter().enumerate() {
             if matches!(node.role, Role::Spout(_)) {
                 continue;
             }
-            let slot = Slot { node: index, targets: Vec::new(), duplicate: node.duplicate };
+            let slot = Slot {
+                node: index,
+                targets: Vec::new(),
+                duplicate: node.duplicate,
+            };
             match node.inputs.as_slice() {
                 [input] if input.route == Route::Local => {
                     let (stage, reader) = places[&input.node];
@@ -76,7 +83,13 @@ impl Stages {
         cut
     }
 
-    fn open_stage(&mut self, graph: &Graph, index: usize, slot: Slot, places: &BTreeMap<usize, (usize, usize)>) {
+    fn open_stage(
+        &mut self,
+        graph: &Graph,
+        index: usize,
+        slot: Slot,
+        places: &BTreeMap<usize, (usize, usize)>,
+    ) {
         let stage = self.stages.len();
         let node = &graph.nodes[index];
         let mut inputs = Vec::new();
@@ -86,16 +99,29 @@ impl Stages {
                 Role::Spout(spout) => Endpoint::Spout(spout),
                 _ => {
                     let (from, sender) = places[&input.node];
-                    self.stages[from].slots[sender].targets.push(Target::Edge(edge));
+                    self.stages[from].slots[sender]
+                        .targets
+                        .push(Target::Edge(edge));
                     self.stages[from].outputs.push(edge);
                     Endpoint::Stage(from)
                 }
             };
-            self.edges.push(EdgePlan { from, to: stage, route: input.route });
+            self.edges.push(EdgePlan {
+                from,
+                to: stage,
+                route: input.route,
+            });
             inputs.push(edge);
         }
         let makes = vec![node.make.clone()];
-        self.stages.push(StagePlan { slots: vec![slot], makes, inputs, outputs: Vec::new(), ordered: node.ordered, after: None });
+        self.stages.push(StagePlan {
+            slots: vec![slot],
+            makes,
+            inputs,
+            outputs: Vec::new(),
+            ordered: node.ordered,
+            after: None,
+        });
     }
 
     /// Records come in a fixed order only if every stage before kept it, too. Stages come after those they read from.

@@ -45,9 +45,15 @@ impl<'a> Iterator for WordSlices<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let start = self
+            .rest
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace())?;
         let rest = &self.rest[start..];
-        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(u8::is_ascii_whitespace)
+            .unwrap_or(rest.len());
         let (word, rest) = rest.split_at(end);
         self.rest = rest;
         Some(word)

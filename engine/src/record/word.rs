@@ -48,7 +48,10 @@ impl From<&[u8]> for Word {
         }
         let mut bytes = [0; INLINE];
         bytes[..word.len()].copy_from_slice(word);
-        Word(Repr::Inline { len: word.len() as u8, bytes })
+        Word(Repr::Inline {
+            len: word.len() as u8,
+            bytes,
+        })
     }
 }
 

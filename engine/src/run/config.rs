@@ -150,13 +150,19 @@ impl Config {
     }
 
     pub(super) fn check(&self) -> Result<u16> {
-        let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(256) as u16);
+        let processors =
+            std::thread::available_parallelism().map_or(1, |count| count.get().min(256) as u16);
         let executors = self.executors.unwrap_or(processors);
         if executors == 0 || executors > 1024 {
-            return Err(Error::config(format!("{executors} executors: give 1 to 1024")));
+            return Err(Error::config(format!(
+                "{executors} executors: give 1 to 1024"
+            )));
         }
         if self.memory < 16 << 20 {
-            return Err(Error::config(format!("{} bytes of memory: give 16 MiB at least", self.memory)));
+            return Err(Error::config(format!(
+                "{} bytes of memory: give 16 MiB at least",
+                self.memory
+            )));
         }
         if self.timeout < Duration::from_millis(1) {
             return Err(Error::config("a timeout of 0: give 1 ms at least"));

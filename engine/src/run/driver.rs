@@ -5,7 +5,8 @@ use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fulmar_coordinator::{
-    Action, Coordinator, Event, Ledger, LedgerRecord, Retry, Settings, Step, Term, Version, Write, open_term,
+    Action, Coordinator, Event, Ledger, LedgerRecord, Retry, Settings, Step, Term, Version, Write,
+    open_term,
 };
 use fulmar_state::TxId;
 use futures::FutureExt;
@@ -52,25 +53,60 @@ pub(super) struct Setup {
 
 /// Runs a term from its fence to its end, and tells how it ended.
 pub(super) fn run(setup: Setup) {
-    let Setup { settings, term, mut ledger, mailboxes, mut inbox, progress, started, on_batch, on_failure } = setup;
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let Setup {
+        settings,
+        term,
+        mut ledger,
+        mailboxes,
+        mut inbox,
+        progress,
+        started,
+        on_batch,
+        on_failure,
+    } = setup;
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return drop(started.send(Err(Error::config(format!("no asynchronous runtime can be made: {error}"))))),
+        Err(error) => {
+            return drop(started.send(Err(Error::config(format!(
+                "no asynchronous runtime can be made: {error}"
+            )))));
+        }
     };
-    let opened = runtime.block_on(open(ledger.as_mut(), &term)).and_then(|fenced| Ok((fenced, Coordinator::new(settings)?)));
+    let opened = runtime
+        .block_on(open(ledger.as_mut(), &term))
+        .and_then(|fenced| Ok((fenced, Coordinator::new(settings)?)));
     let ((record, version), coordinator) = match opened {
         Ok(opened) => opened,
         Err(error) => return drop(started.send(Err(error))),
     };
     let writes = match spawn_ledger(ledger, runtime.handle().clone(), &mailboxes) {
         Ok(writes) => writes,
-        Err(error) => return drop(started.send(Err(Error::config(format!("no thread can be started: {error}"))))),
+        Err(error) => {
+            return drop(started.send(Err(Error::config(format!(
+                "no thread can be started: {error}"
+            )))));
+        }
     };
-    let resumed = Resumed { txid: record.sealed.map_or(TxId::ZERO, |attempt| attempt.txid), records: record.records };
-    progress.send_modify(|progress| (progress.sealed, progress.records) = (resumed.txid, record.records));
+    let resumed = Resumed {
+        txid: record.sealed.map_or(TxId::ZERO, |attempt| attempt.txid),
+        records: record.records,
+    };
+    progress.send_modify(|progress| {
+        (progress.sealed, progress.records) = (resumed.txid, record.records)
+    });
     let lags = vec![0; coordinator.settings().spouts.len()];
     let mut driver = Driver {
-        coordinator, mailboxes, ledger: writes, progress, started: Some((started, resumed)), lags, on_batch, on_failure,
+        coordinator,
+        mailboxes,
+        ledger: writes,
+        progress,
+        started: Some((started, resumed)),
+        lags,
+        on_batch,
+        on_failure,
     };
     let outcome = runtime.block_on(driver.serve(&mut inbox, record, version));
     driver.end(outcome);
@@ -80,7 +116,11 @@ async fn open(ledger: &mut dyn Ledger, term: &Term) -> Result<(LedgerRecord, Ver
     let mut retry = |sent: u32, what: &str| {
         tracing::warn!(sent, what, "the outcome of the fence is not known");
         async move {
-            if sent >= FENCE_TRIES { Retry::GiveUp } else { Retry::Again }
+            if sent >= FENCE_TRIES {
+                Retry::GiveUp
+            } else {
+                Retry::Again
+            }
         }
         .boxed()
     };
@@ -88,35 +128,57 @@ async fn open(ledger: &mut dyn Ledger, term: &Term) -> Result<(LedgerRecord, Ver
 }
 
 /// The ledger has a thread of its own, since a file's fsync blocks; a networked one uses the driver's runtime.
-fn spawn_ledger(mut ledger: Box<dyn Ledger>, runtime: tokio::runtime::Handle, mailboxes: &Mailboxes) -> std::io::Result<mpsc::Sender<Write>> {
+fn spawn_ledger(
+    mut ledger: Box<dyn Ledger>,
+    runtime: tokio::runtime::Handle,
+    mailboxes: &Mailboxes,
+) -> std::io::Result<mpsc::Sender<Write>> {
     let (writes, inbox) = mpsc::channel::<Write>();
     let driver = mailboxes.driver.clone();
     let body = move || {
         while let Ok(Write { record, expected }) = inbox.recv() {
             let outcome = runtime.block_on(ledger.write(&record, expected));
-            if driver.send(ToDriver::Event(Event::Ledger { expected, outcome })).is_err() {
+            if driver
+                .send(ToDriver::Event(Event::Ledger { expected, outcome }))
+                .is_err()
+            {
                 return;
             }
         }
     };
-    std::thread::Builder::new().name("fulmar-ledger".into()).spawn(body)?;
+    std::thread::Builder::new()
+        .name("fulmar-ledger".into())
+        .spawn(body)?;
     Ok(writes)
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the shell that reads the clock for the coordinator")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the shell that reads the clock for the coordinator"
+)]
 fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Driver {
     /// Answers when the term is over: stopped, or with what halted it.
-    async fn serve(&mut self, inbox: &mut UnboundedReceiver<ToDriver>, record: LedgerRecord, version: Version) -> Result<()> {
+    async fn serve(
+        &mut self,
+        inbox: &mut UnboundedReceiver<ToDriver>,
+        record: LedgerRecord,
+        version: Version,
+    ) -> Result<()> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next = Some(Event::Fenced { record, version });
         loop {
-            if let Some(over) = self.step(Event::Tick { now: now(), wall_ms: wall_ms() }) {
+            if let Some(over) = self.step(Event::Tick {
+                now: now(),
+                wall_ms: wall_ms(),
+            }) {
                 return over;
             }
             if let Some(event) = next.take() {
@@ -134,7 +196,8 @@ impl Driver {
                 Some(ToDriver::Fatal(reason)) => return Err(Error::Halted { reason }),
                 Some(ToDriver::Lag(source, lag)) => {
                     self.lags[source] = lag;
-                    self.progress.send_modify(|progress| progress.lag_bytes = self.lags.iter().sum());
+                    self.progress
+                        .send_modify(|progress| progress.lag_bytes = self.lags.iter().sum());
                 }
                 Some(ToDriver::Abandon) | None => return Err(Error::Ended),
             }
@@ -142,11 +205,13 @@ impl Driver {
     }
 
     fn take(&mut self, event: Event) -> Option<Result<()>> {
-        let rewound = match &event {
-            Event::Rewound { outcome: Ok(()), .. } => true,
-            Event::Rewound { outcome: Err(reason), .. } => return Some(Err(Error::Halted { reason: reason.clone() })),
-            _ => false,
-        };
+        let rewound = matches!(
+            &event,
+            Event::Rewound {
+                outcome: Ok(()),
+                ..
+            }
+        );
         let over = self.step(event);
         if rewound && let Some((started, resumed)) = self.started.take() {
             drop(started.send(Ok(resumed)));
@@ -165,19 +230,34 @@ impl Driver {
 
     fn act(&mut self, action: Action) -> Option<Result<()>> {
         match action {
-            Action::Rewind { generation, sealed, positions } => {
-                self.mailboxes.deliver(Envelope::Recorder(ToRecorder::Rewind { generation, sealed, positions }));
+            Action::Rewind {
+                generation,
+                sealed,
+                positions,
+            } => {
+                self.mailboxes
+                    .deliver(Envelope::Recorder(ToRecorder::Rewind {
+                        generation,
+                        sealed,
+                        positions,
+                    }));
             }
             Action::Issue(batch) => {
                 let batch = Arc::new(batch);
-                self.progress.send_if_modified(|progress| std::mem::take(&mut progress.drained));
+                self.progress
+                    .send_if_modified(|progress| std::mem::take(&mut progress.drained));
                 for source in 0..self.mailboxes.sources.len() {
-                    self.mailboxes.deliver(Envelope::Source(source, ToSource::Issue(batch.clone())));
+                    self.mailboxes
+                        .deliver(Envelope::Source(source, ToSource::Issue(batch.clone())));
                 }
             }
-            Action::Announce { attempt } => self.mailboxes.deliver(Envelope::Recorder(ToRecorder::Announce { attempt })),
+            Action::Announce { attempt } => self
+                .mailboxes
+                .deliver(Envelope::Recorder(ToRecorder::Announce { attempt })),
             Action::Sealed(report) => {
-                self.progress.send_modify(|progress| progress.add(&report, self.coordinator.in_flight().count()));
+                self.progress.send_modify(|progress| {
+                    progress.add(&report, self.coordinator.in_flight().count())
+                });
                 tracing::debug!(txid = %report.txid, attempt = %report.attempt, records = report.records, "sealed");
                 self.on_batch.iter().for_each(|tell| tell(&report));
             }
@@ -186,11 +266,19 @@ impl Driver {
                 self.progress.send_modify(|progress| progress.replays += 1);
                 self.on_failure.iter().for_each(|tell| tell(&failure));
             }
-            Action::Drained => self.progress.send_modify(|progress| progress.drained = true),
+            Action::Drained => self
+                .progress
+                .send_modify(|progress| progress.drained = true),
             Action::Stopped => return Some(Ok(())),
-            Action::Halt(reason) => return Some(Err(Error::Halted { reason: reason.to_string() })),
+            Action::Halt(reason) => {
+                return Some(Err(fulmar_coordinator::Error::from(reason).into()));
+            }
             // The coordinator may learn to ask for more; a shell that does not know it must not go on as if it had.
-            action => return Some(Err(Error::Halted { reason: format!("the engine cannot carry out {action:?}") })),
+            action => {
+                return Some(Err(Error::Halted {
+                    reason: format!("the engine cannot carry out {action:?}"),
+                }));
+            }
         }
         None
     }

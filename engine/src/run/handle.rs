@@ -86,20 +86,30 @@ impl Running {
     /// Waits until everything that there is to read is sealed; an error says why that will not happen.
     pub async fn drained(&self) -> Result<()> {
         let mut progress = self.progress.clone();
-        let state = progress.wait_for(|progress| progress.drained || progress.ended.is_some()).await.map_err(|_| Error::Ended)?;
+        let state = progress
+            .wait_for(|progress| progress.drained || progress.ended.is_some())
+            .await
+            .map_err(|_| Error::Ended)?;
         state.ended.clone().unwrap_or(Ok(()))
     }
 
     /// Waits until the run has ended by itself: on a halt, with its reason.
     pub async fn ended(&self) -> Result<()> {
         let mut progress = self.progress.clone();
-        let state = progress.wait_for(|progress| progress.ended.is_some()).await.map_err(|_| Error::Ended)?;
+        let state = progress
+            .wait_for(|progress| progress.ended.is_some())
+            .await
+            .map_err(|_| Error::Ended)?;
         state.ended.clone().unwrap_or(Ok(()))
     }
 
     /// Ends reading: what is in flight is sealed, and nothing new is read. States can still be read, as of the last batch.
     pub async fn finish(&self) -> Result<()> {
-        drop(self.mailboxes.driver.send(ToDriver::Event(Event::Stop { drain: false })));
+        drop(
+            self.mailboxes
+                .driver
+                .send(ToDriver::Event(Event::Stop { drain: false })),
+        );
         self.ended().await
     }
 
@@ -111,31 +121,50 @@ impl Running {
     }
 
     /// The value of one key as of the last sealed batch that is shown.
-    pub async fn get<K: Key, V: Value>(&self, state: &StateHandle<K, V>, key: &K) -> Result<Option<V>> {
+    pub async fn get<K: Key, V: Value>(
+        &self,
+        state: &StateHandle<K, V>,
+        key: &K,
+    ) -> Result<Option<V>> {
         let mut bytes = Vec::new();
         key.encode(&mut bytes);
         let hash = hash_key(&bytes);
-        let owner = owner_of(partition_of(hash, state.partitions()), state.partitions(), self.executors);
+        let owner = owner_of(
+            partition_of(hash, state.partitions()),
+            state.partitions(),
+            self.executors,
+        );
         let (answer, answered) = oneshot::channel();
         let read = Box::new(move |shard: &mut dyn AnyShard| {
             let shard = typed::<V>(shard);
             drop(answer.send(shard.get(shard.sealed(), hash, &bytes)));
         });
-        self.mailboxes.deliver(Envelope::Recorder(ToRecorder::ReadOne { executor: owner, state: state.id(), read }));
+        self.mailboxes
+            .deliver(Envelope::Recorder(ToRecorder::ReadOne {
+                executor: owner,
+                state: state.id(),
+                read,
+            }));
         Ok(self.answer(answered).await??)
     }
 
     /// A pinned view of a whole state, over all partitions as of the last sealed batch that is shown.
-    pub async fn read<K: Key, V: Value>(&self, state: &StateHandle<K, V>) -> Result<StateView<K, V>> {
+    pub async fn read<K: Key, V: Value>(
+        &self,
+        state: &StateHandle<K, V>,
+    ) -> Result<StateView<K, V>> {
         let mut reads: Vec<Box<dyn FnOnce(&mut dyn AnyShard) + Send>> = Vec::new();
         let mut answers = Vec::new();
         for _ in 0..self.executors {
             let (answer, answered) = oneshot::channel();
-            reads.push(Box::new(move |shard| drop(answer.send(typed::<V>(shard).view()))));
+            reads.push(Box::new(move |shard| {
+                drop(answer.send(typed::<V>(shard).view()))
+            }));
             answers.push(answered);
         }
         let state: StateId = state.id();
-        self.mailboxes.deliver(Envelope::Recorder(ToRecorder::Read { state, reads }));
+        self.mailboxes
+            .deliver(Envelope::Recorder(ToRecorder::Read { state, reads }));
         let mut views = Vec::new();
         for answered in answers {
             views.push(self.answer(answered).await?);
@@ -147,8 +176,15 @@ impl Running {
     async fn answer<T>(&self, answered: oneshot::Receiver<T>) -> Result<T> {
         let mut progress = self.progress.clone();
         let halted = async {
-            match progress.wait_for(|progress| matches!(progress.ended, Some(Err(_)))).await {
-                Ok(state) => state.ended.clone().and_then(Result::err).unwrap_or(Error::Ended),
+            match progress
+                .wait_for(|progress| matches!(progress.ended, Some(Err(_))))
+                .await
+            {
+                Ok(state) => state
+                    .ended
+                    .clone()
+                    .and_then(Result::err)
+                    .unwrap_or(Error::Ended),
                 // The driver has gone; whether an answer comes is with those who were asked.
                 Err(_) => std::future::pending().await,
             }
@@ -161,12 +197,16 @@ impl Running {
     }
 
     fn join(&mut self) {
-        let Some(driver) = self.driver.take() else { return };
+        let Some(driver) = self.driver.take() else {
+            return;
+        };
         drop(self.mailboxes.driver.send(ToDriver::Abandon));
         // A thread that panicked has told so by then.
         drop(driver.join());
         self.mailboxes.stop();
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+        self.threads
+            .drain(..)
+            .for_each(|thread| drop(thread.join()));
     }
 }
 
@@ -183,5 +223,8 @@ impl std::fmt::Debug for Running {
 }
 
 fn typed<V: Value>(shard: &mut dyn AnyShard) -> &mut Shard<V, Merging<V>> {
-    shard.as_any_mut().downcast_mut().expect("a handle has the types of its state")
+    shard
+        .as_any_mut()
+        .downcast_mut()
+        .expect("a handle has the types of its state")
 }

@@ -39,8 +39,12 @@ pub(super) struct Mailboxes {
 impl Mailboxes {
     /// Asks every thread to end. What is sent to it afterwards is lost.
     pub(super) fn stop(&self) {
-        self.sources.iter().for_each(|source| drop(source.send(Mail::Stop)));
-        self.executors.iter().for_each(|executor| drop(executor.send(Mail::Stop)));
+        self.sources
+            .iter()
+            .for_each(|source| drop(source.send(Mail::Stop)));
+        self.executors
+            .iter()
+            .for_each(|executor| drop(executor.send(Mail::Stop)));
         drop(self.publisher.send(Mail::Stop));
         drop(self.flusher.send(Mail::Stop));
         drop(self.recorder.send(Mail::Stop));
@@ -51,7 +55,9 @@ impl Transport for Mailboxes {
     fn deliver(&self, envelope: Envelope) {
         // A receiver that is gone has ended with the topology: what it would have done is dropped and done anew.
         match envelope {
-            Envelope::Executor(id, message) => drop(self.executors[usize::from(id)].send(Mail::Message(message))),
+            Envelope::Executor(id, message) => {
+                drop(self.executors[usize::from(id)].send(Mail::Message(message)))
+            }
             Envelope::Source(id, message) => drop(self.sources[id].send(Mail::Message(message))),
             Envelope::Recorder(message) => drop(self.recorder.send(Mail::Message(message))),
             Envelope::Flusher(job) => drop(self.flusher.send(Mail::Message(job))),

@@ -9,9 +9,12 @@ mod threads;
 
 pub use config::Config;
 pub use handle::{Progress, Resumed, Running, StateView};
+pub use open::Home;
 
 pub use fulmar_coordinator::{BatchReport, Failure, OnPoison, Phases};
 pub use fulmar_state::Durability;
+
+use fulmar_state::StateFamily;
 
 use crate::error::Result;
 use crate::plan::Plan;
@@ -42,5 +45,38 @@ impl Plan {
     /// ```
     pub async fn start(self, config: Config) -> Result<Running> {
         open::start(self, config).await
+    }
+
+    /// Runs the topology on a ledger and a storage of your own, which the configuration's directory then has no part in.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use fulmar::coordinator::MemoryLedger;
+    /// use fulmar::state::MemoryStorage;
+    /// use fulmar::{Config, Home, Topology, aggregate::Count, spout::Collection};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), fulmar::Error> {
+    /// let topology = Topology::new("numbers");
+    /// topology.spout("numbers", Collection::of([1u64, 2])).group_by(|n| *n).persistent_aggregate("counts", Count);
+    /// let plan = topology.build()?;
+    /// let storage = Arc::new(MemoryStorage::new(&plan.states()));
+    /// let home = Home { ledger: Box::new(MemoryLedger::new()), storage };
+    /// let running = plan.start_on(home, Config::in_memory()).await?;
+    /// running.drained().await?;
+    /// running.stop().await
+    /// # }
+    /// ```
+    pub async fn start_on(self, home: Home, config: Config) -> Result<Running> {
+        open::start_on(self, home, config).await
+    }
+
+    /// The states with their schemas, as a storage is opened with.
+    pub fn states(&self) -> Vec<StateFamily> {
+        self.graph
+            .states
+            .iter()
+            .map(|state| state.family.clone())
+            .collect()
     }
 }

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
-use fulmar_coordinator::{FileLedger, Ledger, MemoryLedger, Settings, SpoutInfo, Term, WorkerId, WriterId};
-use fulmar_state::{FoldJob, MemoryStorage, StateFamily, StateSchema, Storage, Store, StoreIdentity, TxId};
+use fulmar_coordinator::{
+    FileLedger, Ledger, MemoryLedger, Settings, SpoutInfo, Term, WorkerId, WriterId, check_term,
+};
+use fulmar_state::{
+    FoldJob, MemoryStorage, StateFamily, StateSchema, Storage, Store, StoreIdentity, TxId,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::Config;
@@ -53,24 +57,25 @@ fn mailboxes(executors: u16, sources: usize) -> (Mailboxes, Inboxes) {
         publisher: to_publisher,
         driver: to_driver,
     };
-    (outward, Inboxes { executors, sources, recorder, flusher, publisher, driver })
+    (
+        outward,
+        Inboxes {
+            executors,
+            sources,
+            recorder,
+            flusher,
+            publisher,
+            driver,
+        },
+    )
 }
 
-/// Where everything durable lives.
-pub(crate) struct Home {
-    pub(crate) ledger: Box<dyn Ledger>,
-    pub(crate) storage: Arc<dyn Storage>,
-}
-
-fn open_home(config: &Config, families: &[StateFamily]) -> Result<Home> {
-    match &config.dir {
-        None => Ok(Home { ledger: Box::new(MemoryLedger::new()), storage: Arc::new(MemoryStorage::new(families)) }),
-        Some(dir) => {
-            // The ledger first: its lock is that of the whole directory.
-            let ledger = FileLedger::open(dir, config.durability)?;
-            Ok(Home { ledger: Box::new(ledger), storage: open_store(dir, config, families)? })
-        }
-    }
+/// Where everything durable lives: the two seams that a run stands on.
+pub struct Home {
+    /// What is sealed.
+    pub ledger: Box<dyn Ledger>,
+    /// Batch log and states, opened with [`Plan::states`].
+    pub storage: Arc<dyn Storage>,
 }
 
 #[cfg(feature = "rocksdb")]
@@ -82,30 +87,68 @@ fn open_store(dir: &Path, config: &Config, families: &[StateFamily]) -> Result<A
         durability: config.durability,
         ..RocksOptions::default()
     };
-    Ok(Arc::new(RocksStorage::open(&dir.join("state"), families, options)?))
+    Ok(Arc::new(RocksStorage::open(
+        &dir.join("state"),
+        families,
+        options,
+    )?))
 }
 
 #[cfg(not(feature = "rocksdb"))]
 fn open_store(dir: &Path, _config: &Config, _families: &[StateFamily]) -> Result<Arc<dyn Storage>> {
-    Err(Error::Directory { path: dir.to_path_buf(), what: "the engine was built without RocksDB".into() })
+    Err(Error::Directory {
+        path: dir.to_path_buf(),
+        what: "the engine was built without RocksDB".into(),
+    })
 }
 
 pub(super) async fn start(plan: Plan, config: Config) -> Result<Running> {
-    let families: Vec<StateFamily> = plan.graph.states.iter().map(|state| state.family.clone()).collect();
-    let executors = config.check()?;
-    let home = open_home(&config, &families)?;
-    start_at(plan, config, executors, home).await
+    let Some(dir) = config.dir.clone() else {
+        let storage = Arc::new(MemoryStorage::new(&plan.states()));
+        return start_on(
+            plan,
+            Home {
+                ledger: Box::new(MemoryLedger::new()),
+                storage,
+            },
+            config,
+        )
+        .await;
+    };
+    config.check()?;
+    // The ledger first: its lock is that of the whole directory, and another topology must not touch the state.
+    let mut ledger = FileLedger::open(&dir, config.durability)?;
+    check_term(&mut ledger, &term_of(&plan)).await?;
+    let storage = open_store(&dir, &config, &plan.states())?;
+    start_on(
+        plan,
+        Home {
+            ledger: Box::new(ledger),
+            storage,
+        },
+        config,
+    )
+    .await
+}
+
+fn term_of(plan: &Plan) -> Term {
+    Term {
+        topology: plan.name.clone(),
+        fingerprint: plan.fingerprint.clone(),
+        writer: WriterId::random(),
+    }
 }
 
 /// Starts the topology on a ledger and a storage that are open.
-pub(crate) async fn start_at(mut plan: Plan, mut config: Config, executors: u16, home: Home) -> Result<Running> {
+pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> Result<Running> {
+    let executors = config.check()?;
     let Home { ledger, storage } = home;
     let (mailboxes, inboxes) = mailboxes(executors, plan.graph.spouts.len());
     let (progress, watched) = watch::channel(Progress::default());
     let (started, resumed) = oneshot::channel();
     let setup = Setup {
         settings: settings_of(&plan, &config),
-        term: Term { topology: plan.name.clone(), fingerprint: plan.fingerprint.clone(), writer: WriterId::random() },
+        term: term_of(&plan),
         ledger,
         mailboxes: mailboxes.clone(),
         inbox: inboxes.driver,
@@ -116,7 +159,10 @@ pub(crate) async fn start_at(mut plan: Plan, mut config: Config, executors: u16,
     };
     let parts = Parts::new(&mut plan, &mut config, executors, &storage)?;
     let mut running = Running {
-        resumed: Resumed { txid: TxId::ZERO, records: 0 },
+        resumed: Resumed {
+            txid: TxId::ZERO,
+            records: 0,
+        },
         executors,
         mailboxes: mailboxes.clone(),
         progress: watched,
@@ -124,17 +170,31 @@ pub(crate) async fn start_at(mut plan: Plan, mut config: Config, executors: u16,
         threads: Vec::new(),
         name: plan.name,
     };
-    let no_thread = |error: std::io::Error| Error::config(format!("no thread can be started: {error}"));
-    let boxes = (inboxes.executors, inboxes.sources, inboxes.recorder, inboxes.flusher, inboxes.publisher);
-    parts.spawn(boxes, storage, &mailboxes, &mut running.threads).map_err(no_thread)?;
-    let driver = threads::spawn("fulmar-driver".into(), mailboxes, move |_| driver::run(setup));
+    let no_thread =
+        |error: std::io::Error| Error::config(format!("no thread can be started: {error}"));
+    let boxes = (
+        inboxes.executors,
+        inboxes.sources,
+        inboxes.recorder,
+        inboxes.flusher,
+        inboxes.publisher,
+    );
+    parts
+        .spawn(boxes, storage, &mailboxes, &mut running.threads)
+        .map_err(no_thread)?;
+    let driver = threads::spawn("fulmar-driver".into(), mailboxes, move |_| {
+        driver::run(setup)
+    });
     running.driver = Some(driver.map_err(no_thread)?);
     running.resumed = resumed.await.unwrap_or(Err(Error::Ended))?;
     Ok(running)
 }
 
 fn settings_of(plan: &Plan, config: &Config) -> Settings {
-    let spouts = plan.graph.spouts.iter().map(|spout| SpoutInfo { name: spout.name.clone(), replays: spout.spout.replays() });
+    let spouts = plan.graph.spouts.iter().map(|spout| SpoutInfo {
+        name: spout.name.clone(),
+        replays: spout.spout.replays(),
+    });
     Settings {
         topology: plan.name.clone(),
         max_pending: config.max_pending,
@@ -165,53 +225,137 @@ type Boxes = (
 );
 
 impl Parts {
-    fn new(plan: &mut Plan, config: &mut Config, executors: u16, storage: &Arc<dyn Storage>) -> Result<Self> {
-        let schemas: Vec<StateSchema> = plan.graph.states.iter().map(|state| state.family.schema().clone()).collect();
-        let identity = StoreIdentity { topology: plan.name.clone(), worker: WORKER.0.to_string() };
+    fn new(
+        plan: &mut Plan,
+        config: &mut Config,
+        executors: u16,
+        storage: &Arc<dyn Storage>,
+    ) -> Result<Self> {
+        let schemas: Vec<StateSchema> = plan
+            .graph
+            .states
+            .iter()
+            .map(|state| state.family.schema().clone())
+            .collect();
+        let identity = StoreIdentity {
+            topology: plan.name.clone(),
+            worker: WORKER.0.to_string(),
+        };
         let store = Store::open(storage.clone(), &identity, &schemas)?;
         let base = store.base()?;
         let layout = Arc::new(Layout::new(plan, executors));
-        let names: Vec<String> = plan.graph.spouts.iter().map(|spout| spout.name.clone()).collect();
-        let edge_of = |spout: usize| layout.edges.iter().position(|edge| edge.from == Endpoint::Spout(spout));
-        let sources = plan.graph.spouts.drain(..).enumerate().map(|(index, spout)| {
-            let edge = edge_of(index).expect("every spout is spread over one edge");
-            Source::new(index, spout.name, spout.spout, edge, executors, config.limits)
-        });
+        let names: Vec<String> = plan
+            .graph
+            .spouts
+            .iter()
+            .map(|spout| spout.name.clone())
+            .collect();
+        let edge_of = |spout: usize| {
+            layout
+                .edges
+                .iter()
+                .position(|edge| edge.from == Endpoint::Spout(spout))
+        };
+        let sources = plan
+            .graph
+            .spouts
+            .drain(..)
+            .enumerate()
+            .map(|(index, spout)| {
+                let edge = edge_of(index).expect("every spout is spread over one edge");
+                Source::new(
+                    index,
+                    spout.name,
+                    spout.spout,
+                    edge,
+                    executors,
+                    config.limits,
+                )
+            });
         let sources = sources.collect();
-        let sinks: Vec<_> = plan.graph.sinks.drain(..).map(|sink| (sink.name, sink.sink)).collect();
+        let sinks: Vec<_> = plan
+            .graph
+            .sinks
+            .drain(..)
+            .map(|sink| (sink.name, sink.sink))
+            .collect();
         let publishes = !sinks.is_empty() || config.dead_letters.is_some();
         Ok(Parts {
-            executors: (0..executors).map(|id| Executor::new(id, layout.clone(), &base)).collect(),
+            executors: (0..executors)
+                .map(|id| Executor::new(id, layout.clone(), &base))
+                .collect(),
             sources,
-            recorder: Recorder::new(WORKER, layout.clone(), store, names, publishes, fold_limits(config.memory)),
+            recorder: Recorder::new(
+                WORKER,
+                layout.clone(),
+                store,
+                names,
+                publishes,
+                fold_limits(config.memory),
+            ),
             publisher: Publisher::new(&plan.name, sinks, config.dead_letters.take()),
         })
     }
 
-    fn spawn(self, boxes: Boxes, storage: Arc<dyn Storage>, mailboxes: &Mailboxes, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
+    fn spawn(
+        self,
+        boxes: Boxes,
+        storage: Arc<dyn Storage>,
+        mailboxes: &Mailboxes,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> std::io::Result<()> {
         let (to_executors, to_sources, to_recorder, to_flusher, to_publisher) = boxes;
         for (id, (executor, inbox)) in self.executors.into_iter().zip(to_executors).enumerate() {
-            let run = move |mailboxes: &Mailboxes| threads::run_executor(executor, &inbox, mailboxes);
-            threads.push(threads::spawn(format!("fulmar-exec-{id}"), mailboxes.clone(), run)?);
+            let run =
+                move |mailboxes: &Mailboxes| threads::run_executor(executor, &inbox, mailboxes);
+            threads.push(threads::spawn(
+                format!("fulmar-exec-{id}"),
+                mailboxes.clone(),
+                run,
+            )?);
         }
         for (index, (source, inbox)) in self.sources.into_iter().zip(to_sources).enumerate() {
-            let run = move |mailboxes: &Mailboxes| threads::run_source(source, index, &inbox, mailboxes);
-            threads.push(threads::spawn(format!("fulmar-spout-{index}"), mailboxes.clone(), run)?);
+            let run =
+                move |mailboxes: &Mailboxes| threads::run_source(source, index, &inbox, mailboxes);
+            threads.push(threads::spawn(
+                format!("fulmar-spout-{index}"),
+                mailboxes.clone(),
+                run,
+            )?);
         }
         let (recorder, publisher) = (self.recorder, self.publisher);
-        let run = move |mailboxes: &Mailboxes| threads::run_publisher(publisher, &to_publisher, mailboxes);
-        threads.push(threads::spawn("fulmar-publish".into(), mailboxes.clone(), run)?);
-        let run = move |mailboxes: &Mailboxes| threads::run_flusher(&storage, &to_flusher, mailboxes);
-        threads.push(threads::spawn("fulmar-flush".into(), mailboxes.clone(), run)?);
-        let run = move |mailboxes: &Mailboxes| threads::run_recorder(recorder, &to_recorder, mailboxes);
-        threads.push(threads::spawn("fulmar-record".into(), mailboxes.clone(), run)?);
+        let run = move |mailboxes: &Mailboxes| {
+            threads::run_publisher(publisher, &to_publisher, mailboxes)
+        };
+        threads.push(threads::spawn(
+            "fulmar-publish".into(),
+            mailboxes.clone(),
+            run,
+        )?);
+        let run =
+            move |mailboxes: &Mailboxes| threads::run_flusher(&storage, &to_flusher, mailboxes);
+        threads.push(threads::spawn(
+            "fulmar-flush".into(),
+            mailboxes.clone(),
+            run,
+        )?);
+        let run =
+            move |mailboxes: &Mailboxes| threads::run_recorder(recorder, &to_recorder, mailboxes);
+        threads.push(threads::spawn(
+            "fulmar-record".into(),
+            mailboxes.clone(),
+            run,
+        )?);
         Ok(())
     }
 }
 
 /// Half of the memory is for overlays, a quarter for the log's write buffers, and the rest for the block cache.
 fn fold_limits(memory: usize) -> FoldLimits {
-    FoldLimits { log_bytes: log_buffers(memory) / 3, overlay_bytes: memory / 2 }
+    FoldLimits {
+        log_bytes: log_buffers(memory) / 3,
+        overlay_bytes: memory / 2,
+    }
 }
 
 fn log_buffers(memory: usize) -> usize {

@@ -15,11 +15,17 @@ use crate::publisher::{Published, Publisher};
 use crate::recorder::Recorder;
 use crate::source::{Source, Wait};
 
+/// How often batches that wait for a fold are said to be alive.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(100);
+
 /// How long a sink that refused is left alone.
 const SINK_RETRY: Duration = Duration::from_millis(200);
 
 /// The monotonic clock of this process, in microseconds since its first reading.
-#[allow(clippy::disallowed_methods, reason = "this is the shell that reads the clock for the cores")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the shell that reads the clock for the cores"
+)]
 pub(super) fn now() -> Micros {
     use std::sync::OnceLock;
     use std::time::Instant;
@@ -29,7 +35,11 @@ pub(super) fn now() -> Micros {
 }
 
 /// Starts a named thread. A panic in it is a fault of the engine, and ends the topology with what it said.
-pub(super) fn spawn(name: String, mailboxes: Mailboxes, body: impl FnOnce(&Mailboxes) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn spawn(
+    name: String,
+    mailboxes: Mailboxes,
+    body: impl FnOnce(&Mailboxes) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
     let told = name.clone();
     thread::Builder::new().name(name).spawn(move || {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&mailboxes)));
@@ -40,16 +50,27 @@ pub(super) fn spawn(name: String, mailboxes: Mailboxes, body: impl FnOnce(&Mailb
 }
 
 fn deliver(mailboxes: &Mailboxes, envelopes: Vec<Envelope>) {
-    envelopes.into_iter().for_each(|envelope| mailboxes.deliver(envelope));
+    envelopes
+        .into_iter()
+        .for_each(|envelope| mailboxes.deliver(envelope));
 }
 
-pub(super) fn run_executor(mut executor: Executor, inbox: &Receiver<Mail<ToExecutor>>, mailboxes: &Mailboxes) {
+pub(super) fn run_executor(
+    mut executor: Executor,
+    inbox: &Receiver<Mail<ToExecutor>>,
+    mailboxes: &Mailboxes,
+) {
     while let Ok(Mail::Message(message)) = inbox.recv() {
         deliver(mailboxes, executor.step(message));
     }
 }
 
-pub(super) fn run_source(mut source: Source, index: usize, inbox: &Receiver<Mail<ToSource>>, mailboxes: &Mailboxes) {
+pub(super) fn run_source(
+    mut source: Source,
+    index: usize,
+    inbox: &Receiver<Mail<ToSource>>,
+    mailboxes: &Mailboxes,
+) {
     let mut wait = Wait::Message;
     let mut lag = u64::MAX;
     loop {
@@ -83,8 +104,26 @@ pub(super) fn run_source(mut source: Source, index: usize, inbox: &Receiver<Mail
     }
 }
 
-pub(super) fn run_recorder(mut recorder: Recorder, inbox: &Receiver<Mail<ToRecorder>>, mailboxes: &Mailboxes) {
-    while let Ok(mut mail) = inbox.recv() {
+pub(super) fn run_recorder(
+    mut recorder: Recorder,
+    inbox: &Receiver<Mail<ToRecorder>>,
+    mailboxes: &Mailboxes,
+) {
+    loop {
+        let mut mail = if recorder.is_waiting() {
+            match inbox.recv_timeout(SIGN_OF_LIFE) {
+                Ok(mail) => mail,
+                Err(RecvTimeoutError::Timeout) => {
+                    deliver(mailboxes, recorder.keep_alive());
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        } else if let Ok(mail) = inbox.recv() {
+            mail
+        } else {
+            return;
+        };
         loop {
             match mail {
                 Mail::Message(message) => deliver(mailboxes, recorder.step(message)),
@@ -102,7 +141,11 @@ pub(super) fn run_recorder(mut recorder: Recorder, inbox: &Receiver<Mail<ToRecor
     }
 }
 
-pub(super) fn run_flusher(storage: &Arc<dyn Storage>, inbox: &Receiver<Mail<FoldJob>>, mailboxes: &Mailboxes) {
+pub(super) fn run_flusher(
+    storage: &Arc<dyn Storage>,
+    inbox: &Receiver<Mail<FoldJob>>,
+    mailboxes: &Mailboxes,
+) {
     while let Ok(Mail::Message(job)) = inbox.recv() {
         let done = job.run(storage.as_ref());
         // The parts it has folded are many; they go before the next job comes.
@@ -111,7 +154,11 @@ pub(super) fn run_flusher(storage: &Arc<dyn Storage>, inbox: &Receiver<Mail<Fold
     }
 }
 
-pub(super) fn run_publisher(mut publisher: Publisher, inbox: &Receiver<Mail<ToPublisher>>, mailboxes: &Mailboxes) {
+pub(super) fn run_publisher(
+    mut publisher: Publisher,
+    inbox: &Receiver<Mail<ToPublisher>>,
+    mailboxes: &Mailboxes,
+) {
     let mut complained = false;
     while let Ok(Mail::Message(message)) = inbox.recv() {
         publisher.step(message);

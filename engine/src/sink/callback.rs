@@ -22,7 +22,10 @@ pub struct Callback<T, F> {
 impl<T, F: FnMut(&Part, Vec<T>) + Send + 'static> Callback<T, F> {
     /// A sink that calls `function`.
     pub fn new(function: F) -> Self {
-        Callback { function, types: PhantomData }
+        Callback {
+            function,
+            types: PhantomData,
+        }
     }
 }
 

@@ -48,7 +48,11 @@ impl<F> FileSink<F> {
     where
         F: Fn(&T, &mut Vec<u8>) + Send + 'static,
     {
-        FileSink { path: path.as_ref().to_path_buf(), format, open: None }
+        FileSink {
+            path: path.as_ref().to_path_buf(),
+            format,
+            open: None,
+        }
     }
 
     fn fail(&self, what: &str, error: io::Error) -> SinkError {
@@ -65,9 +69,16 @@ impl<F> FileSink<F> {
         if let Some(open) = self.open.take() {
             return Ok(open);
         }
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.path);
         let file = file.map_err(|error| self.fail("cannot be opened", error))?;
-        let len = file.metadata().map_err(|error| self.fail("cannot be looked at", error))?.len();
+        let len = file
+            .metadata()
+            .map_err(|error| self.fail("cannot be looked at", error))?
+            .len();
         let shown = self.path.display();
         let sealed = match fs::read_to_string(self.record_path()) {
             Ok(text) => decode(&text).ok_or_else(|| SinkError::permanent(format!("{}: is damaged or of another program: without it the file cannot be written exactly once", self.record_path().display())))?,
@@ -86,12 +97,21 @@ impl<F> FileSink<F> {
             )));
         }
         if len < sealed.len {
-            return Err(SinkError::permanent(format!("{shown}: has {len} bytes, but {} were published to it: put it back", sealed.len)));
+            return Err(SinkError::permanent(format!(
+                "{shown}: has {len} bytes, but {} were published to it: put it back",
+                sealed.len
+            )));
         }
         Ok((file, sealed))
     }
 
-    fn append(&self, file: &mut File, sealed: &mut Sealed, part: &Part, bytes: &[u8]) -> Result<(), SinkError> {
+    fn append(
+        &self,
+        file: &mut File,
+        sealed: &mut Sealed,
+        part: &Part,
+        bytes: &[u8],
+    ) -> Result<(), SinkError> {
         let write = |file: &mut File| {
             file.set_len(sealed.len)?;
             file.seek(SeekFrom::Start(sealed.len))?;
@@ -100,11 +120,14 @@ impl<F> FileSink<F> {
         };
         write(file).map_err(|error| self.fail("cannot be written", error))?;
         sealed.len += bytes.len() as u64;
-        sealed.parts.push_back((part.txid.0, part.partition, xxh3_64(bytes)));
+        sealed
+            .parts
+            .push_back((part.txid.0, part.partition, xxh3_64(bytes)));
         if sealed.parts.len() > REMEMBERED {
             sealed.parts.pop_front();
         }
-        replace(&self.record_path(), encode(sealed).as_bytes()).map_err(|error| self.fail("its record cannot be written", error))
+        replace(&self.record_path(), encode(sealed).as_bytes())
+            .map_err(|error| self.fail("its record cannot be written", error))
     }
 }
 
@@ -115,14 +138,23 @@ where
 {
     fn publish(&mut self, part: &Part, records: Vec<T>) -> Result<(), SinkError> {
         let mut bytes = Vec::new();
-        records.iter().for_each(|record| (self.format)(record, &mut bytes));
+        records
+            .iter()
+            .for_each(|record| (self.format)(record, &mut bytes));
         // Taken out and put back only when all went well: after an error the file is looked at anew.
         let (mut file, mut sealed) = self.open(part)?;
         let key = (part.txid.0, part.partition);
-        let known = sealed.parts.iter().find(|(txid, partition, _)| (*txid, *partition) == key);
+        let known = sealed
+            .parts
+            .iter()
+            .find(|(txid, partition, _)| (*txid, *partition) == key);
         match known {
             Some((_, _, digest)) if *digest == xxh3_64(&bytes) => {}
-            None if sealed.parts.back().is_none_or(|(txid, partition, _)| (*txid, *partition) < key) => {
+            None if sealed
+                .parts
+                .back()
+                .is_none_or(|(txid, partition, _)| (*txid, *partition) < key) =>
+            {
                 self.append(&mut file, &mut sealed, part, &bytes)?;
             }
             _ => {
@@ -139,8 +171,17 @@ where
 }
 
 fn encode(sealed: &Sealed) -> String {
-    let parts = sealed.parts.iter().map(|(txid, partition, digest)| format!("{txid} {partition} {digest:016x}\n"));
-    let body = format!("{FORMAT}\n{}\n{}\n{}\n{}", sealed.topology, sealed.sink, sealed.len, parts.collect::<String>());
+    let parts = sealed
+        .parts
+        .iter()
+        .map(|(txid, partition, digest)| format!("{txid} {partition} {digest:016x}\n"));
+    let body = format!(
+        "{FORMAT}\n{}\n{}\n{}\n{}",
+        sealed.topology,
+        sealed.sink,
+        sealed.len,
+        parts.collect::<String>()
+    );
     format!("{body}{:016x}\n", xxh3_64(body.as_bytes()))
 }
 
@@ -154,12 +195,25 @@ fn decode(text: &str) -> Option<Sealed> {
     if lines.next()? != FORMAT {
         return None;
     }
-    let (topology, sink, len) = (lines.next()?.to_string(), lines.next()?.to_string(), lines.next()?.parse().ok()?);
+    let (topology, sink, len) = (
+        lines.next()?.to_string(),
+        lines.next()?.to_string(),
+        lines.next()?.parse().ok()?,
+    );
     let parts = lines.map(|line| {
         let mut fields = line.split(' ');
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?, u64::from_str_radix(fields.next()?, 16).ok()?))
+        Some((
+            fields.next()?.parse().ok()?,
+            fields.next()?.parse().ok()?,
+            u64::from_str_radix(fields.next()?, 16).ok()?,
+        ))
     });
-    Some(Sealed { topology, sink, len, parts: parts.collect::<Option<_>>()? })
+    Some(Sealed {
+        topology,
+        sink,
+        len,
+        parts: parts.collect::<Option<_>>()?,
+    })
 }
 
 /// Replaces a small file atomically and durably.
@@ -170,7 +224,9 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }
-

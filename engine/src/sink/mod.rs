@@ -66,12 +66,18 @@ pub struct SinkError {
 impl SinkError {
     /// An error that passes: the part is offered again.
     pub fn retry(message: impl fmt::Display) -> Self {
-        SinkError { message: message.to_string(), permanent: false }
+        SinkError {
+            message: message.to_string(),
+            permanent: false,
+        }
     }
 
     /// An error that stays: the topology halts.
     pub fn permanent(message: impl fmt::Display) -> Self {
-        SinkError { message: message.to_string(), permanent: true }
+        SinkError {
+            message: message.to_string(),
+            permanent: true,
+        }
     }
 }
 
@@ -87,7 +93,10 @@ pub(crate) struct SinkTask<T, S> {
 
 impl<T, S> SinkTask<T, S> {
     pub(crate) fn new(sink: S) -> Self {
-        SinkTask { sink, types: PhantomData }
+        SinkTask {
+            sink,
+            types: PhantomData,
+        }
     }
 }
 
@@ -96,9 +105,14 @@ impl<T: ExchangeData, S: Sink<T>> AnySink for SinkTask<T, S> {
         let mut records = Vec::with_capacity(outbox.records as usize);
         let mut reader = codec::Reader::new(&outbox.bytes);
         while !reader.is_empty() {
-            let record = reader.bytes("an outbox record").and_then(codec::decode::<T>);
+            let record = reader
+                .bytes("an outbox record")
+                .and_then(codec::decode::<T>);
             records.push(record.map_err(|error| {
-                SinkError::permanent(format!("batch {} for sink {:?} cannot be decoded: {error}", part.txid, part.sink))
+                SinkError::permanent(format!(
+                    "batch {} for sink {:?} cannot be decoded: {error}",
+                    part.txid, part.sink
+                ))
             })?);
         }
         self.sink.publish(part, records)

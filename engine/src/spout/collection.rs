@@ -27,7 +27,10 @@ impl<T: ExchangeData> Collection<T> {
 
     /// A partition for each list.
     pub fn partitioned(partitions: impl IntoIterator<Item = Vec<T>>) -> Self {
-        Collection { partitions: partitions.into_iter().map(Arc::new).collect(), replays: Replays::Identical }
+        Collection {
+            partitions: partitions.into_iter().map(Arc::new).collect(),
+            replays: Replays::Identical,
+        }
     }
 
     /// Promises nothing of a second reading, as an opaque spout does.
@@ -47,12 +50,22 @@ impl<T: ExchangeData> Spout for Collection<T> {
     }
 
     fn partitions(&mut self) -> Result<Vec<String>, SpoutError> {
-        Ok((0..self.partitions.len()).map(|index| index.to_string()).collect())
+        Ok((0..self.partitions.len())
+            .map(|index| index.to_string())
+            .collect())
     }
 
-    fn open(&mut self, partition: &str, from: Option<&[u8]>) -> Result<CollectionReader<T>, SpoutError> {
+    fn open(
+        &mut self,
+        partition: &str,
+        from: Option<&[u8]>,
+    ) -> Result<CollectionReader<T>, SpoutError> {
         let index: usize = partition.parse().map_err(|_| unknown(partition))?;
-        let records = self.partitions.get(index).ok_or_else(|| unknown(partition))?.clone();
+        let records = self
+            .partitions
+            .get(index)
+            .ok_or_else(|| unknown(partition))?
+            .clone();
         let next = from.map_or(Ok(0), index_of)?;
         if next > records.len() as u64 {
             return Err(SpoutError::permanent(format!(
@@ -65,7 +78,10 @@ impl<T: ExchangeData> Spout for Collection<T> {
 
     fn describe(&self, partition: &str, position: Option<&[u8]>) -> String {
         let index = position.map_or(Ok(0), index_of);
-        format!("record {} of partition {partition}", index.map_or("?".to_string(), |index| index.to_string()))
+        format!(
+            "record {} of partition {partition}",
+            index.map_or("?".to_string(), |index| index.to_string())
+        )
     }
 }
 
@@ -82,8 +98,12 @@ pub(super) fn position_of(index: u64) -> Vec<u8> {
 
 pub(super) fn index_of(position: &[u8]) -> Result<u64, SpoutError> {
     match position {
-        [1, index @ ..] if index.len() == 8 => Ok(index.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))),
-        _ => Err(SpoutError::permanent(format!("the recorded position {position:02x?} is not an index of version 1"))),
+        [1, index @ ..] if index.len() == 8 => Ok(index
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))),
+        _ => Err(SpoutError::permanent(format!(
+            "the recorded position {position:02x?} is not an index of version 1"
+        ))),
     }
 }
 
@@ -102,7 +122,14 @@ impl<T: ExchangeData> Reader for CollectionReader<T> {
         out.extend_from_slice(&self.records[self.next as usize..end as usize]);
         let bytes = (end - self.next) * size_of::<T>() as u64;
         self.next = end;
-        Ok(Progress { bytes, status: if end == len { Status::Ended } else { Status::More } })
+        Ok(Progress {
+            bytes,
+            status: if end == len {
+                Status::Ended
+            } else {
+                Status::More
+            },
+        })
     }
 
     fn position(&self) -> Vec<u8> {

@@ -30,7 +30,12 @@ where
 {
     /// `records` records a partition, each made by `make`.
     pub fn new(seed: u64, records: u64, make: F) -> Self {
-        Generator { seed, records, partitions: 1, make: Arc::new(make) }
+        Generator {
+            seed,
+            records,
+            partitions: 1,
+            make: Arc::new(make),
+        }
     }
 
     /// How many partitions there are; 1 unless told.
@@ -79,18 +84,32 @@ where
     }
 
     fn partitions(&mut self) -> Result<Vec<String>, SpoutError> {
-        Ok((0..self.partitions).map(|index| index.to_string()).collect())
+        Ok((0..self.partitions)
+            .map(|index| index.to_string())
+            .collect())
     }
 
-    fn open(&mut self, partition: &str, from: Option<&[u8]>) -> Result<GeneratorReader<F>, SpoutError> {
+    fn open(
+        &mut self,
+        partition: &str,
+        from: Option<&[u8]>,
+    ) -> Result<GeneratorReader<F>, SpoutError> {
         let seed = xxh3_64_with_seed(partition.as_bytes(), self.seed);
         let next = from.map_or(Ok(0), index_of)?;
-        Ok(GeneratorReader { make: self.make.clone(), seed, next, end: self.records.max(next) })
+        Ok(GeneratorReader {
+            make: self.make.clone(),
+            seed,
+            next,
+            end: self.records.max(next),
+        })
     }
 
     fn describe(&self, partition: &str, position: Option<&[u8]>) -> String {
         let index = position.map_or(Ok(0), index_of);
-        format!("record {} of partition {partition}", index.map_or("?".to_string(), |index| index.to_string()))
+        format!(
+            "record {} of partition {partition}",
+            index.map_or("?".to_string(), |index| index.to_string())
+        )
     }
 }
 
@@ -114,10 +133,21 @@ where
         let bytes = (end - self.next) * size_of::<T>() as u64;
         for index in self.next..end {
             let seed = xxh3_64_with_seed(&index.to_le_bytes(), self.seed);
-            out.push((self.make)(&mut Draw { index, seed, drawn: 0 }));
+            out.push((self.make)(&mut Draw {
+                index,
+                seed,
+                drawn: 0,
+            }));
         }
         self.next = end;
-        Ok(Progress { bytes, status: if end == self.end { Status::Ended } else { Status::More } })
+        Ok(Progress {
+            bytes,
+            status: if end == self.end {
+                Status::Ended
+            } else {
+                Status::More
+            },
+        })
     }
 
     fn position(&self) -> Vec<u8> {

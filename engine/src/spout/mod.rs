@@ -104,7 +104,11 @@ pub trait Reader: Send + 'static {
 
     /// Appends at most `limit.records` records to `out`, about `limit.bytes` bytes of them. Never waits for data
     /// that is not there yet: it answers [`Status::Waiting`].
-    fn read(&mut self, limit: ReadLimit, out: &mut Vec<Self::Record>) -> Result<Progress, SpoutError>;
+    fn read(
+        &mut self,
+        limit: ReadLimit,
+        out: &mut Vec<Self::Record>,
+    ) -> Result<Progress, SpoutError>;
 
     /// The position after the last record that `read` yielded.
     fn position(&self) -> Position;
@@ -157,11 +161,17 @@ pub struct SpoutError {
 impl SpoutError {
     /// An error that reading again may cure: the attempt fails, and the batch is read again.
     pub fn retry(message: impl Into<String>) -> Self {
-        SpoutError { message: message.into(), permanent: false }
+        SpoutError {
+            message: message.into(),
+            permanent: false,
+        }
     }
 
     /// An error that stays: the topology halts with it after everything before it was sealed.
     pub fn permanent(message: impl Into<String>) -> Self {
-        SpoutError { message: message.into(), permanent: true }
+        SpoutError {
+            message: message.into(),
+            permanent: true,
+        }
     }
 }

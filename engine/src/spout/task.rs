@@ -35,7 +35,11 @@ pub(crate) trait AnySpout: Send {
     /// The next chunk of any partition: in their order, each until it has no more.
     fn fetch(&mut self, limit: ReadLimit) -> Result<Offer, SpoutError>;
     /// The next chunk of this partition, to replay what was read of it.
-    fn fetch_from(&mut self, partition: &str, limit: ReadLimit) -> Result<Option<Fetched>, SpoutError>;
+    fn fetch_from(
+        &mut self,
+        partition: &str,
+        limit: ReadLimit,
+    ) -> Result<Option<Fetched>, SpoutError>;
     /// Adds a chunk that becomes part of the batch to the batch's digest.
     fn digest(&mut self, fetched: &Fetched);
     /// For each partition, the digest of all its chunks since the last call, the same however they were cut.
@@ -64,7 +68,13 @@ pub(crate) struct SpoutTask<S: Spout> {
 
 impl<S: Spout> SpoutTask<S> {
     pub(crate) fn new(spout: S) -> Self {
-        SpoutTask { spout, parts: Vec::new(), positions: BTreeMap::new(), turn: 0, digests: BTreeMap::new() }
+        SpoutTask {
+            spout,
+            parts: Vec::new(),
+            positions: BTreeMap::new(),
+            turn: 0,
+            digests: BTreeMap::new(),
+        }
     }
 
     fn read(&mut self, index: usize, limit: ReadLimit) -> Result<Option<Fetched>, SpoutError> {
@@ -72,7 +82,9 @@ impl<S: Spout> SpoutTask<S> {
         let from = self.positions.get(&part.name).cloned();
         let reader = match &mut part.reader {
             Some(reader) => reader,
-            None => part.reader.insert(self.spout.open(&part.name, from.as_deref())?),
+            None => part
+                .reader
+                .insert(self.spout.open(&part.name, from.as_deref())?),
         };
         let mut records = Vec::with_capacity(limit.records.min(1024) as usize);
         let Progress { bytes, status } = reader.read(limit, &mut records)?;
@@ -83,7 +95,14 @@ impl<S: Spout> SpoutTask<S> {
         }
         self.positions.insert(part.name.clone(), to.clone());
         let count = records.len() as u64;
-        Ok(Some(Fetched { partition: part.name.clone(), from, to, records: count, bytes, chunk: Chunk::of(records) }))
+        Ok(Some(Fetched {
+            partition: part.name.clone(),
+            from,
+            to,
+            records: count,
+            bytes,
+            chunk: Chunk::of(records),
+        }))
     }
 }
 
@@ -98,7 +117,14 @@ impl<S: Spout> AnySpout for SpoutTask<S> {
         self.digests.clear();
         self.turn = 0;
         let names = self.spout.partitions()?;
-        self.parts = names.into_iter().map(|name| Part { name, reader: None, status: Status::More }).collect();
+        self.parts = names
+            .into_iter()
+            .map(|name| Part {
+                name,
+                reader: None,
+                status: Status::More,
+            })
+            .collect();
         Ok(())
     }
 
@@ -118,10 +144,16 @@ impl<S: Spout> AnySpout for SpoutTask<S> {
         Ok(if ended { Offer::Ended } else { Offer::Waiting })
     }
 
-    fn fetch_from(&mut self, partition: &str, limit: ReadLimit) -> Result<Option<Fetched>, SpoutError> {
+    fn fetch_from(
+        &mut self,
+        partition: &str,
+        limit: ReadLimit,
+    ) -> Result<Option<Fetched>, SpoutError> {
         match self.parts.iter().position(|part| part.name == partition) {
             Some(index) => self.read(index, limit),
-            None => Err(SpoutError::permanent(format!("partition {partition} is gone, but the batch that is read again has records of it"))),
+            None => Err(SpoutError::permanent(format!(
+                "partition {partition} is gone, but the batch that is read again has records of it"
+            ))),
         }
     }
 
@@ -134,7 +166,10 @@ impl<S: Spout> AnySpout for SpoutTask<S> {
 
     fn take_digests(&mut self) -> BTreeMap<String, u64> {
         let digests = std::mem::take(&mut self.digests);
-        digests.into_iter().map(|(partition, digest)| (partition, digest.digest())).collect()
+        digests
+            .into_iter()
+            .map(|(partition, digest)| (partition, digest.digest()))
+            .collect()
     }
 
     fn describe(&self, partition: &str, position: Option<&[u8]>) -> String {
@@ -153,6 +188,9 @@ impl<S: Spout> AnySpout for SpoutTask<S> {
     }
 
     fn lag(&self) -> u64 {
-        self.parts.iter().filter_map(|part| part.reader.as_ref()?.lag()).sum()
+        self.parts
+            .iter()
+            .filter_map(|part| part.reader.as_ref()?.lag())
+            .sum()
     }
 }

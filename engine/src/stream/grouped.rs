@@ -9,7 +9,9 @@ use fulmar_state::{AnyShard, Shard, StateFamily, StateId, StateSchema, Value};
 use super::{StateHandle, StateSpec, Stream};
 use crate::aggregate::{CombinerAggregator, PersistentAggregator, ReducerAggregator};
 use crate::data::{ExchangeData, Key};
-use crate::operator::{CombinerState, KeyBy, KeysOf, Merging, OperatorFactory, PreAggregate, ReducerState};
+use crate::operator::{
+    CombinerState, KeyBy, KeysOf, Merging, OperatorFactory, PreAggregate, ReducerState,
+};
 use crate::plan::graph::{Role, Route, StateDef};
 use crate::plan::short_type_name;
 
@@ -22,13 +24,22 @@ pub struct GroupedStream<K, T> {
 
 impl<K, T> fmt::Debug for GroupedStream<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GroupedStream<{}>({:?})", std::any::type_name::<K>(), self.stream)
+        write!(
+            f,
+            "GroupedStream<{}>({:?})",
+            std::any::type_name::<K>(),
+            self.stream
+        )
     }
 }
 
 impl<K: Key, T: ExchangeData> GroupedStream<K, T> {
     pub(crate) fn new(stream: Stream<T>, keys_of: KeysOf<T>) -> Self {
-        GroupedStream { stream, keys_of, types: PhantomData }
+        GroupedStream {
+            stream,
+            keys_of,
+            types: PhantomData,
+        }
     }
 
     /// Keeps one value for each group, for ever, and changes it with every batch, exactly once.
@@ -45,38 +56,88 @@ impl<K: Key, T: ExchangeData> GroupedStream<K, T> {
     ///     .group_by(|word| word.chars().next())
     ///     .persistent_aggregate("words", (Count, Max::by(|word: &String| word.clone())));
     /// ```
-    pub fn persistent_aggregate<A, Kind>(self, state: impl Into<StateSpec>, aggregator: A) -> StateHandle<K, A::Value>
+    pub fn persistent_aggregate<A, Kind>(
+        self,
+        state: impl Into<StateSpec>,
+        aggregator: A,
+    ) -> StateHandle<K, A::Value>
     where
         A: PersistentAggregator<T, Kind>,
     {
         aggregator.persist(self, state.into())
     }
 
-    pub(crate) fn combine_into<A: CombinerAggregator<T>>(self, spec: StateSpec, aggregator: A) -> StateHandle<K, A::Value> {
+    pub(crate) fn combine_into<A: CombinerAggregator<T>>(
+        self,
+        spec: StateSpec,
+        aggregator: A,
+    ) -> StateHandle<K, A::Value> {
         let aggregator = Arc::new(aggregator);
         let (keys_of, partitions) = (self.keys_of.clone(), spec.partitions);
         let ahead = aggregator.clone();
-        let ahead: OperatorFactory = Arc::new(move |cx| Box::new(PreAggregate::new(keys_of.clone(), ahead.clone(), partitions, cx)));
-        let parts = Parts { verb: "combine", ahead, merging: Merging::with(aggregator.clone()), spec: &spec };
+        let ahead: OperatorFactory = Arc::new(move |cx| {
+            Box::new(PreAggregate::new(
+                keys_of.clone(),
+                ahead.clone(),
+                partitions,
+                cx,
+            ))
+        });
+        let parts = Parts {
+            verb: "combine",
+            ahead,
+            merging: Merging::with(aggregator.clone()),
+            spec: &spec,
+        };
         let make = |id: StateId| -> OperatorFactory {
-            Arc::new(move |cx| Box::new(CombinerState::<K, T, A>::new(id, aggregator.clone(), cx.emits)))
+            Arc::new(move |cx| {
+                Box::new(CombinerState::<K, T, A>::new(
+                    id,
+                    aggregator.clone(),
+                    cx.emits,
+                ))
+            })
         };
         self.persist(parts, make)
     }
 
-    pub(crate) fn reduce_into<R: ReducerAggregator<T>>(self, spec: StateSpec, reducer: R) -> StateHandle<K, R::Value> {
+    pub(crate) fn reduce_into<R: ReducerAggregator<T>>(
+        self,
+        spec: StateSpec,
+        reducer: R,
+    ) -> StateHandle<K, R::Value> {
         let reducer = Arc::new(reducer);
         let (keys_of, partitions) = (self.keys_of.clone(), spec.partitions);
-        let ahead: OperatorFactory = Arc::new(move |cx| Box::new(KeyBy::new(keys_of.clone(), partitions, cx)));
+        let ahead: OperatorFactory =
+            Arc::new(move |cx| Box::new(KeyBy::new(keys_of.clone(), partitions, cx)));
         let make = |id: StateId| -> OperatorFactory {
-            Arc::new(move |cx| Box::new(ReducerState::<K, T, R>::new(id, reducer.clone(), cx.emits)))
+            Arc::new(move |cx| {
+                Box::new(ReducerState::<K, T, R>::new(id, reducer.clone(), cx.emits))
+            })
         };
-        self.persist(Parts { verb: "key", ahead, merging: Merging::never(), spec: &spec }, make)
+        self.persist(
+            Parts {
+                verb: "key",
+                ahead,
+                merging: Merging::never(),
+                spec: &spec,
+            },
+            make,
+        )
     }
 
     /// Adds the two nodes of a state (before and behind its exchange) and the state itself.
-    fn persist<V: Value>(self, parts: Parts<'_, V>, make: impl FnOnce(StateId) -> OperatorFactory) -> StateHandle<K, V> {
-        let Parts { verb, ahead, merging, spec } = parts;
+    fn persist<V: Value>(
+        self,
+        parts: Parts<'_, V>,
+        make: impl FnOnce(StateId) -> OperatorFactory,
+    ) -> StateHandle<K, V> {
+        let Parts {
+            verb,
+            ahead,
+            merging,
+            spec,
+        } = parts;
         let schema = StateSchema {
             name: spec.name.clone(),
             partitions: spec.partitions,
@@ -87,17 +148,29 @@ impl<K: Key, T: ExchangeData> GroupedStream<K, T> {
             ..StateSchema::default()
         };
         let combined = merging.merges();
-        let family = if combined { StateFamily::combined(schema, merging.clone()) } else { StateFamily::stored(schema) };
+        let family = if combined {
+            StateFamily::combined(schema, merging.clone())
+        } else {
+            StateFamily::stored(schema)
+        };
         let shards = Arc::new(move |id, owned, total, base| -> Box<dyn AnyShard> {
             Box::new(Shard::<V, _>::new(id, owned, total, merging.clone(), base))
         });
         let id = {
             let mut graph = self.stream.shared.graph();
-            graph.states.push(StateDef { family, make: shards });
+            graph.states.push(StateDef {
+                family,
+                make: shards,
+            });
             StateId((graph.states.len() - 1) as u16)
         };
         let ahead: Stream<T> = self.stream.then(verb, Route::Local, Role::Plain, ahead);
-        let stream = ahead.then::<(K, V)>("persistent_aggregate", Route::Keyed, Role::Updates(id), make(id));
+        let stream = ahead.then::<(K, V)>(
+            "persistent_aggregate",
+            Route::Keyed,
+            Role::Updates(id),
+            make(id),
+        );
         if let Some(node) = stream.shared.graph().nodes.get_mut(stream.node) {
             node.name = Some(spec.name.clone());
             node.ordered = !combined;

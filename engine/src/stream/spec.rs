@@ -18,7 +18,12 @@ pub struct StateSpec {
 impl StateSpec {
     /// A state of 64 partitions, its types in their first version.
     pub fn named(name: impl Into<String>) -> Self {
-        StateSpec { name: name.into(), partitions: 64, key_version: 1, value_version: 1 }
+        StateSpec {
+            name: name.into(),
+            partitions: 64,
+            key_version: 1,
+            value_version: 1,
+        }
     }
 
     /// How many fixed shares the keys are split into; set when the state is first made, and fixed for ever.

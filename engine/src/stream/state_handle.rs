@@ -18,7 +18,13 @@ pub struct StateHandle<K, V> {
 
 impl<K, V> Clone for StateHandle<K, V> {
     fn clone(&self) -> Self {
-        StateHandle { shared: self.shared.clone(), node: self.node, id: self.id, spec: self.spec.clone(), types: self.types }
+        StateHandle {
+            shared: self.shared.clone(),
+            node: self.node,
+            id: self.id,
+            spec: self.spec.clone(),
+            types: self.types,
+        }
     }
 }
 
@@ -30,7 +36,13 @@ impl<K, V> fmt::Debug for StateHandle<K, V> {
 
 impl<K: Key, V: Data> StateHandle<K, V> {
     pub(crate) fn new(stream: Stream<(K, V)>, id: StateId, spec: StateSpec) -> Self {
-        StateHandle { shared: stream.shared.clone(), node: stream.node, id, spec, types: std::marker::PhantomData }
+        StateHandle {
+            shared: stream.shared.clone(),
+            node: stream.node,
+            id,
+            spec,
+            types: std::marker::PhantomData,
+        }
     }
 
     /// The state's name.

@@ -8,7 +8,9 @@ use fulmar_state::Value;
 
 use super::{GroupedStream, Shared, StateHandle};
 use crate::data::{Data, ExchangeData, Key};
-use crate::operator::{Emitter, KeyBy, OperatorError, OperatorFactory, StateQuery, ToOutbox, Unary, keys_of};
+use crate::operator::{
+    Emitter, KeyBy, OperatorError, OperatorFactory, StateQuery, ToOutbox, Unary, keys_of,
+};
 use crate::plan::graph::{Input, Node, Role, Route, SinkDef};
 use crate::sink::{Sink, SinkTask};
 
@@ -21,23 +23,48 @@ pub struct Stream<T> {
 
 impl<T> Clone for Stream<T> {
     fn clone(&self) -> Self {
-        Stream { shared: self.shared.clone(), node: self.node, types: PhantomData }
+        Stream {
+            shared: self.shared.clone(),
+            node: self.node,
+            types: PhantomData,
+        }
     }
 }
 
 impl<T> fmt::Debug for Stream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stream<{}>(node {})", std::any::type_name::<T>(), self.node)
+        write!(
+            f,
+            "Stream<{}>(node {})",
+            std::any::type_name::<T>(),
+            self.node
+        )
     }
 }
 
 impl<T: Data> Stream<T> {
     pub(crate) fn new(shared: Shared, node: usize) -> Self {
-        Stream { shared, node, types: PhantomData }
+        Stream {
+            shared,
+            node,
+            types: PhantomData,
+        }
     }
 
-    pub(crate) fn then<U: Data>(&self, verb: &'static str, route: Route, role: Role, make: OperatorFactory) -> Stream<U> {
-        let mut node = Node::pass::<U>(verb, vec![Input { node: self.node, route }]);
+    pub(crate) fn then<U: Data>(
+        &self,
+        verb: &'static str,
+        route: Route,
+        role: Role,
+        make: OperatorFactory,
+    ) -> Stream<U> {
+        let mut node = Node::pass::<U>(
+            verb,
+            vec![Input {
+                node: self.node,
+                route,
+            }],
+        );
         node.role = role;
         node.make = make;
         let node = self.shared.graph().add(node);
@@ -46,10 +73,18 @@ impl<T: Data> Stream<T> {
 
     fn unary<U: Data, F>(&self, verb: &'static str, function: F) -> Stream<U>
     where
-        F: Fn(T, &mut Emitter<'_, U>) -> std::result::Result<(), OperatorError> + Send + Sync + 'static,
+        F: Fn(T, &mut Emitter<'_, U>) -> std::result::Result<(), OperatorError>
+            + Send
+            + Sync
+            + 'static,
     {
         let function = Arc::new(function);
-        self.then(verb, Route::Local, Role::Plain, Arc::new(move |_| Box::new(Unary::new(function.clone()))))
+        self.then(
+            verb,
+            Route::Local,
+            Role::Plain,
+            Arc::new(move |_| Box::new(Unary::new(function.clone()))),
+        )
     }
 
     /// Emits any number of records for each record.
@@ -63,7 +98,10 @@ impl<T: Data> Stream<T> {
     ///     .spout("lines", Collection::of([Line::from("to be or not to be")]))
     ///     .each(|line: Line, out| line.words().for_each(|word| out.emit(word)));
     /// ```
-    pub fn each<U: Data>(&self, function: impl Fn(T, &mut Emitter<'_, U>) + Send + Sync + 'static) -> Stream<U> {
+    pub fn each<U: Data>(
+        &self,
+        function: impl Fn(T, &mut Emitter<'_, U>) + Send + Sync + 'static,
+    ) -> Stream<U> {
         self.unary("each", move |record, out| {
             function(record, out);
             Ok(())
@@ -87,7 +125,9 @@ impl<T: Data> Stream<T> {
         &self,
         function: impl Fn(T, &mut Emitter<'_, U>) -> std::result::Result<(), E> + Send + Sync + 'static,
     ) -> Stream<U> {
-        self.unary("try_each", move |record, out| function(record, out).map_err(OperatorError::user))
+        self.unary("try_each", move |record, out| {
+            function(record, out).map_err(OperatorError::user)
+        })
     }
 
     /// One record for each record.
@@ -180,9 +220,14 @@ impl<T: Data> Stream<T> {
     pub fn merge(&self, other: &Stream<T>) -> Stream<T> {
         let mut graph = self.shared.graph();
         if !self.shared.same(&other.shared) {
-            graph.mistakes.push("merge: the two streams belong to different topologies".into());
+            graph
+                .mistakes
+                .push("merge: the two streams belong to different topologies".into());
         }
-        let inputs = [self.node, other.node].map(|node| Input { node, route: Route::Forward });
+        let inputs = [self.node, other.node].map(|node| Input {
+            node,
+            route: Route::Forward,
+        });
         let node = graph.add(Node::pass::<T>("merge", inputs.into()));
         drop(graph);
         Stream::new(self.shared.clone(), node)
@@ -198,7 +243,13 @@ impl<T: ExchangeData> Stream<T> {
     /// topology.spout("ends", Collection::of([1_000u64])).flat_map(|end| 0..end).shuffle().map(|number| number * number);
     /// ```
     pub fn shuffle(&self) -> Stream<T> {
-        let node = Node::pass::<T>("shuffle", vec![Input { node: self.node, route: Route::Shuffle }]);
+        let node = Node::pass::<T>(
+            "shuffle",
+            vec![Input {
+                node: self.node,
+                route: Route::Shuffle,
+            }],
+        );
         let node = self.shared.graph().add(node);
         Stream::new(self.shared.clone(), node)
     }
@@ -213,7 +264,10 @@ impl<T: ExchangeData> Stream<T> {
     ///     .group_by(|word| word.len() as u64)
     ///     .persistent_aggregate("lengths", Count);
     /// ```
-    pub fn group_by<K: Key>(&self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> GroupedStream<K, T> {
+    pub fn group_by<K: Key>(
+        &self,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+    ) -> GroupedStream<K, T> {
         GroupedStream::new(self.clone(), keys_of(key))
     }
 
@@ -238,14 +292,23 @@ impl<T: ExchangeData> Stream<T> {
         function: impl Fn(T, Option<V>, &mut Emitter<'_, U>) + Send + Sync + 'static,
     ) -> Stream<U> {
         if !self.shared.same(&state.shared) {
-            self.shared.graph().mistakes.push(format!("state_query: state {:?} belongs to another topology", state.name()));
+            self.shared.graph().mistakes.push(format!(
+                "state_query: state {:?} belongs to another topology",
+                state.name()
+            ));
         }
         let keys_of = keys_of(key);
         let partitions = state.partitions();
-        let keyed: Stream<T> = self.then("key", Route::Local, Role::Plain, Arc::new(move |cx| Box::new(KeyBy::new(keys_of.clone(), partitions, cx))));
+        let keyed: Stream<T> = self.then(
+            "key",
+            Route::Local,
+            Role::Plain,
+            Arc::new(move |cx| Box::new(KeyBy::new(keys_of.clone(), partitions, cx))),
+        );
         let id = state.id();
         let function = Arc::new(function);
-        let make: OperatorFactory = Arc::new(move |_| Box::new(StateQuery::<T, V, U, _>::new(id, function.clone())));
+        let make: OperatorFactory =
+            Arc::new(move |_| Box::new(StateQuery::<T, V, U, _>::new(id, function.clone())));
         keyed.then("state_query", Route::Keyed, Role::Queries(id), make)
     }
 
@@ -268,6 +331,9 @@ impl<T: ExchangeData> Stream<T> {
             node.name = Some(name.clone());
             node.output = std::any::type_name::<T>();
         }
-        graph.sinks.push(SinkDef { name, sink: Box::new(SinkTask::new(sink)) });
+        graph.sinks.push(SinkDef {
+            name,
+            sink: Box::new(SinkTask::new(sink)),
+        });
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use super::{Shared, Stream};
 use crate::error::Result;
 use crate::operator::Pass;
-use crate::plan::graph::{Input, Node, Role, Route, SpoutDef};
 use crate::plan::Plan;
+use crate::plan::graph::{Input, Node, Role, Route, SpoutDef};
 use crate::spout::Spout;
 use crate::spout::task::SpoutTask;
 
@@ -36,7 +36,11 @@ pub struct Topology {
 impl Topology {
     /// An empty topology. The name stands in the ledger: a directory belongs to one topology.
     pub fn new(name: impl Into<String>) -> Self {
-        Topology { name: name.into(), version: 1, shared: Shared::default() }
+        Topology {
+            name: name.into(),
+            version: 1,
+            shared: Shared::default(),
+        }
     }
 
     /// Your own version number, 1 unless told. Raise it when the program's meaning changes in a way that its
@@ -53,13 +57,22 @@ impl Topology {
         let node = {
             let mut graph = self.shared.graph();
             let role = Role::Spout(graph.spouts.len());
-            graph.spouts.push(SpoutDef { name: name.clone(), spout: Box::new(SpoutTask::new(spout)) });
+            graph.spouts.push(SpoutDef {
+                name: name.clone(),
+                spout: Box::new(SpoutTask::new(spout)),
+            });
             let mut node = Node::pass::<S::Record>("spout", Vec::new());
             node.name = Some(name);
             node.role = role;
             let spout = graph.add(node);
             // Chunks go to all executors in turn, so that one partition keeps every core busy.
-            graph.add(Node::pass::<S::Record>("spread", vec![Input { node: spout, route: Route::Shuffle }]))
+            graph.add(Node::pass::<S::Record>(
+                "spread",
+                vec![Input {
+                    node: spout,
+                    route: Route::Shuffle,
+                }],
+            ))
         };
         Stream::new(self.shared.clone(), node)
     }
@@ -78,7 +91,12 @@ impl Topology {
 
 impl fmt::Debug for Topology {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Topology({:?}, {} nodes)", self.name, self.shared.graph().nodes.len())
+        write!(
+            f,
+            "Topology({:?}, {} nodes)",
+            self.name,
+            self.shared.graph().nodes.len()
+        )
     }
 }
 

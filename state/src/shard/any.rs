@@ -136,7 +136,7 @@ impl<V: Value, M: Merge<V>> AnyShard for Shard<V, M> {
     }
 
     fn rewind(&mut self, txid: TxId) {
-        if self.owned.is_empty() {
+        if self.owned.is_empty() && self.layers.is_empty() {
             // The log has no sections for it to restore: it follows what it is told.
             self.sealed = self.sealed.max(txid);
             self.active.first = self.sealed.next();

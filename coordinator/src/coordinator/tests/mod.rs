@@ -20,7 +20,7 @@ use crate::ledger::{WriteOutcome, WriterId};
 use crate::position::PartitionMove;
 use crate::report::BatchReport;
 use crate::settings::{Limits, OnPoison, Replays, SpoutInfo};
-use crate::{Epoch, Origin};
+use crate::{Epoch, Origin, Skip};
 
 const WORKERS: [WorkerId; 2] = [WorkerId(0), WorkerId(1)];
 
@@ -57,6 +57,14 @@ fn origin(position: u64) -> Origin {
         spout: "lines".into(),
         partition: "0".into(),
         position: position.to_be_bytes().to_vec(),
+        shown: String::new(),
+    }
+}
+
+fn skip(position: u64) -> Skip {
+    Skip {
+        origin: origin(position),
+        cause: cause(CauseKind::User).message,
     }
 }
 

@@ -96,7 +96,7 @@ fn halting_names_the_record_after_everything_before_it_is_sealed() {
     let reason = rig.halted().to_string();
     assert!(
         reason.contains("batch 2 failed in 4 attempts")
-            && reason.contains(r#"error in "split": it went wrong"#),
+            && reason.contains(r#"error in split: it went wrong"#),
         "{reason}"
     );
     assert!(
@@ -115,13 +115,10 @@ fn a_dead_letter_is_left_out_and_the_batch_goes_on_carefully_until_it_passes() {
         rig.rewound().read_all(10);
     }
     let last = rig.issued().pop().unwrap();
-    assert_eq!(
-        (last.careful, last.skip),
-        (true, vec![origin(13), origin(17)])
-    );
+    assert_eq!((last.careful, last.skip), (true, vec![skip(13), skip(17)]));
     let attempts: Vec<_> = rig.core.in_flight().collect();
     rig.ack(attempts[0]).ack(attempts[1]).apply().apply();
-    assert_eq!(rig.reports()[1].skipped, [origin(13), origin(17)]);
+    assert_eq!(rig.reports()[1].skipped, [skip(13), skip(17)]);
 }
 
 #[test]

@@ -46,11 +46,18 @@ impl TextFiles {
         for file in files {
             let name = partition_name(file.as_ref())?;
             if names.contains(&name) {
-                return Err(SpoutError::permanent(format!("{name} is named twice: name each file once")));
+                return Err(SpoutError::permanent(format!(
+                    "{name} is named twice: name each file once"
+                )));
             }
             names.push(name);
         }
-        Ok(TextFiles { files: names, follow: false, max_line: DEFAULT_MAX_LINE, replays: Replays::Identical })
+        Ok(TextFiles {
+            files: names,
+            follow: false,
+            max_line: DEFAULT_MAX_LINE,
+            replays: Replays::Identical,
+        })
     }
 
     /// Waits for the files to grow, instead of ending with them.
@@ -79,7 +86,9 @@ fn partition_name(file: &Path) -> Result<String, SpoutError> {
     let refuse = |what: &str| Err(SpoutError::permanent(format!("{}: {what}", file.display())));
     let path = match fs::canonicalize(file) {
         Ok(path) => path,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return refuse("there is no such file"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return refuse("there is no such file");
+        }
         Err(error) => return refuse(&format!("cannot be found: {error}")),
     };
     let kind = match fs::metadata(&path) {
@@ -90,7 +99,9 @@ fn partition_name(file: &Path) -> Result<String, SpoutError> {
         return refuse("is a directory: name the files in it");
     }
     if !kind.is_file() {
-        return refuse("is not a regular file, and cannot be read again from a position: write it to a file first");
+        return refuse(
+            "is not a regular file, and cannot be read again from a position: write it to a file first",
+        );
     }
     match PathBuf::into_os_string(path).into_string() {
         Ok(name) => Ok(name),
@@ -134,11 +145,12 @@ impl Spout for TextFiles {
     }
 
     fn describe(&self, partition: &str, position: Option<&[u8]>) -> String {
-        let offset = position.map_or(Ok(0), |position| TextPosition::decode(position).map(|at| at.offset));
+        let offset = position.map_or(Ok(0), |position| {
+            TextPosition::decode(position).map(|at| at.offset)
+        });
         match offset {
             Ok(offset) => format!("the line at byte {offset} of {partition}"),
             Err(error) => format!("{partition} ({error})"),
         }
     }
 }
-

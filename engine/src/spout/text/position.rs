@@ -37,11 +37,19 @@ impl TextPosition {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, SpoutError> {
-        let field = |at: usize| bytes[at..at + 8].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let field = |at: usize| {
+            bytes[at..at + 8]
+                .iter()
+                .rev()
+                .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
+        };
         match bytes {
-            [VERSION, flags @ (0 | 1), ..] if bytes.len() == LEN => {
-                Ok(TextPosition { offset: field(2), unterminated: *flags == 1, head: field(10), tail: field(18) })
-            }
+            [VERSION, flags @ (0 | 1), ..] if bytes.len() == LEN => Ok(TextPosition {
+                offset: field(2),
+                unterminated: *flags == 1,
+                head: field(10),
+                tail: field(18),
+            }),
             _ => Err(SpoutError::permanent(format!(
                 "the recorded position {bytes:02x?} is not a position in a text file of version {VERSION}: it was written by another program or version"
             ))),
@@ -58,11 +66,18 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn nothing() -> Self {
-        Seen { head: Xxh3::new(), tail: Vec::with_capacity(2 * TAIL), offset: 0 }
+        Seen {
+            head: Xxh3::new(),
+            tail: Vec::with_capacity(2 * TAIL),
+            offset: 0,
+        }
     }
 
     /// Reads again what a position was made from. `None`: the file differs.
-    pub(super) fn again(file: &mut (impl Read + Seek), position: &TextPosition) -> io::Result<Option<Self>> {
+    pub(super) fn again(
+        file: &mut (impl Read + Seek),
+        position: &TextPosition,
+    ) -> io::Result<Option<Self>> {
         let mut seen = Seen::nothing();
         let mut block = vec![0; 256 << 10];
         let mut left = position.offset.min(HEAD);
@@ -100,6 +115,11 @@ impl Seen {
     }
 
     pub(super) fn position(&self, unterminated: bool) -> TextPosition {
-        TextPosition { offset: self.offset, unterminated, head: self.head.digest(), tail: xxh3_64(&self.tail) }
+        TextPosition {
+            offset: self.offset,
+            unterminated,
+            head: self.head.digest(),
+            tail: xxh3_64(&self.tail),
+        }
     }
 }

@@ -32,22 +32,47 @@ pub struct TextReader {
 }
 
 impl TextReader {
-    pub(super) fn open(path: &str, from: Option<TextPosition>, follow: bool, max_line: usize) -> Result<Self, SpoutError> {
+    pub(super) fn open(
+        path: &str,
+        from: Option<TextPosition>,
+        follow: bool,
+        max_line: usize,
+    ) -> Result<Self, SpoutError> {
         let fail = |what: String| SpoutError::permanent(format!("{path}: {what}"));
-        let mut file = File::open(path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
-        let len = file.metadata().map_err(|error| fail(format!("cannot be looked at: {error}")))?.len();
+        let mut file =
+            File::open(path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
+        let len = file
+            .metadata()
+            .map_err(|error| fail(format!("cannot be looked at: {error}")))?
+            .len();
         let mut unterminated = false;
         let mut seen = Seen::nothing();
         if let Some(from) = from {
             if len < from.offset {
-                return Err(fail(format!("shrank to {len} bytes, but was read up to byte {}: put the file back as it was, or start with a new state directory", from.offset)));
+                return Err(fail(format!(
+                    "shrank to {len} bytes, but was read up to byte {}: put the file back as it was, or start with a new state directory",
+                    from.offset
+                )));
             }
-            let again = Seen::again(&mut file, &from).map_err(|error| fail(format!("cannot be read: {error}")))?;
+            let again = Seen::again(&mut file, &from)
+                .map_err(|error| fail(format!("cannot be read: {error}")))?;
             seen = again.ok_or_else(|| fail(format!("changed before byte {}, up to which it was read: put the file back as it was, or start with a new state directory", from.offset)))?;
             unterminated = from.unterminated;
         }
-        file.seek(SeekFrom::Start(seen.offset())).map_err(|error| fail(format!("cannot be read: {error}")))?;
-        Ok(TextReader { path: path.to_string(), file, follow, max_line, seen, block: Bytes::new(), taken: 0, carry: Vec::new(), unterminated, len })
+        file.seek(SeekFrom::Start(seen.offset()))
+            .map_err(|error| fail(format!("cannot be read: {error}")))?;
+        Ok(TextReader {
+            path: path.to_string(),
+            file,
+            follow,
+            max_line,
+            seen,
+            block: Bytes::new(),
+            taken: 0,
+            carry: Vec::new(),
+            unterminated,
+            len,
+        })
     }
 
     fn fail(&self, what: impl std::fmt::Display) -> SpoutError {
@@ -64,14 +89,22 @@ impl TextReader {
             let read = loop {
                 match self.file.read(&mut buffer[carried..]) {
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(SpoutError::retry(format!("{}: cannot be read: {error}", self.path))),
+                    Err(error) => {
+                        return Err(SpoutError::retry(format!(
+                            "{}: cannot be read: {error}",
+                            self.path
+                        )));
+                    }
                     Ok(read) => break read,
                 }
             };
             buffer.truncate(carried + read);
             let offset = self.seen.offset() + carried as u64;
             if let Some(at) = memchr(0, &buffer[carried..]) {
-                return Err(self.fail(format!("has a NUL byte at offset {}: it is not text", offset + at as u64)));
+                return Err(self.fail(format!(
+                    "has a NUL byte at offset {}: it is not text",
+                    offset + at as u64
+                )));
             }
             if read == 0 {
                 self.carry = buffer;
@@ -124,13 +157,25 @@ impl TextReader {
     /// A followed file must not shrink or be replaced.
     fn still_the_file(&mut self) -> Result<(), SpoutError> {
         let read = self.seen.offset() + self.carry.len() as u64;
-        let open = self.file.metadata().map_err(|error| self.fail(format!("cannot be looked at: {error}")))?;
-        let named = std::fs::metadata(&self.path).map_err(|error| self.fail(format!("is gone after it was read up to byte {read}: {error}")))?;
+        let open = self
+            .file
+            .metadata()
+            .map_err(|error| self.fail(format!("cannot be looked at: {error}")))?;
+        let named = std::fs::metadata(&self.path).map_err(|error| {
+            self.fail(format!(
+                "is gone after it was read up to byte {read}: {error}"
+            ))
+        })?;
         if (open.dev(), open.ino()) != (named.dev(), named.ino()) {
-            return Err(self.fail(format!("was replaced by another file after it was read up to byte {read}")));
+            return Err(self.fail(format!(
+                "was replaced by another file after it was read up to byte {read}"
+            )));
         }
         if open.len() < read {
-            return Err(self.fail(format!("shrank to {} bytes, but was read up to byte {read}", open.len())));
+            return Err(self.fail(format!(
+                "shrank to {} bytes, but was read up to byte {read}",
+                open.len()
+            )));
         }
         self.len = open.len();
         Ok(())
@@ -173,13 +218,19 @@ impl Reader for TextReader {
         }
         // One block a call at most, so that a chunk's lines share a block of their own.
         let mut records = 0;
-        while records < limit.records && (self.taken as u64) < limit.bytes && self.taken < self.block.len() {
+        while records < limit.records
+            && (self.taken as u64) < limit.bytes
+            && self.taken < self.block.len()
+        {
             if let Some(line) = self.next_line()? {
                 out.push(line);
                 records += 1;
             }
         }
-        Ok(Progress { bytes: self.settle(), status: Status::More })
+        Ok(Progress {
+            bytes: self.settle(),
+            status: Status::More,
+        })
     }
 
     fn position(&self) -> Position {

@@ -167,8 +167,12 @@ impl World {
                 spout: names[spout].clone(),
                 ..origin(position)
             };
-            let left_out =
-                |(spout, position): &(usize, u64)| batch.skip.contains(&at(*spout, *position));
+            let left_out = |(spout, position): &(usize, u64)| {
+                batch
+                    .skip
+                    .iter()
+                    .any(|skip| skip.origin == at(*spout, *position))
+            };
             let held = |(spout, position): &&(usize, u64)| {
                 (content[*spout].0..content[*spout].1).contains(position)
             };

@@ -2,18 +2,19 @@
 //!
 //! Every method of the store that it calls makes at most one storage write, so a crash falls between two calls.
 
+mod load;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fulmar_coordinator::{Event, Positions, WorkerId, prepare_id};
 use fulmar_state::{
-    Attempt, DeadLetter, Entry, FoldDone, FoldPart, Generation, OutboxPart, Partition, Rewind, RewindOutcome,
+    Attempt, DeadLetter, Entry, FoldDone, FoldPart, Generation, OutboxPart, Rewind, RewindOutcome,
     SealOutcome, StateError, StateId, Store, TxId,
 };
 
 use crate::executor::Layout;
 use crate::message::{BatchPart, Envelope, Party, ToExecutor, ToPublisher, ToRecorder, ToSource};
-use crate::operator::owner_of;
 
 /// When the recorder folds, and when it makes preparing wait for the fold.
 #[derive(Clone, Copy, Debug)]
@@ -67,12 +68,34 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(worker: WorkerId, layout: Arc<Layout>, store: Store, spouts: Vec<String>, publishes: bool, limits: FoldLimits) -> Self {
+    pub(crate) fn new(
+        worker: WorkerId,
+        layout: Arc<Layout>,
+        store: Store,
+        spouts: Vec<String>,
+        publishes: bool,
+        limits: FoldLimits,
+    ) -> Self {
         let overlays = vec![0; layout.executors.into()];
         Recorder {
-            worker, layout, spouts, publishes, limits, parts: BTreeMap::new(), outboxes: BTreeMap::new(), overlays,
-            rewinding: None, folding: None, flushing: false, loaded: false, shown: TxId::ZERO, recorded: store.published(), store,
-            early: Vec::new(), failed: false, out: Vec::new(),
+            worker,
+            layout,
+            spouts,
+            publishes,
+            limits,
+            parts: BTreeMap::new(),
+            outboxes: BTreeMap::new(),
+            overlays,
+            rewinding: None,
+            folding: None,
+            flushing: false,
+            loaded: false,
+            shown: TxId::ZERO,
+            recorded: store.published(),
+            store,
+            early: Vec::new(),
+            failed: false,
+            out: Vec::new(),
         }
     }
 
@@ -81,8 +104,16 @@ impl Recorder {
         let outcome = match message {
             _ if self.failed => Ok(()),
             ToRecorder::Part(part) => self.part(part),
-            ToRecorder::Rewind { generation, sealed, positions } => self.rewind(generation, sealed, &positions),
-            ToRecorder::Rewound { party, generation, outcome } => self.rewound(party, generation, outcome),
+            ToRecorder::Rewind {
+                generation,
+                sealed,
+                positions,
+            } => self.rewind(generation, sealed, &positions),
+            ToRecorder::Rewound {
+                party,
+                generation,
+                outcome,
+            } => self.rewound(party, generation, outcome),
             ToRecorder::Announce { attempt } => self.announce(attempt),
             ToRecorder::Frozen { executor, parts } => self.frozen(executor, parts),
             ToRecorder::Folded(done) => done.and_then(|done| self.folded(done)),
@@ -93,7 +124,11 @@ impl Recorder {
                 }
                 Ok(())
             }
-            ToRecorder::ReadOne { executor, state, read } => {
+            ToRecorder::ReadOne {
+                executor,
+                state,
+                read,
+            } => {
                 self.read(executor, state, read);
                 Ok(())
             }
@@ -120,15 +155,36 @@ impl Recorder {
 
     fn to_executors(&mut self, message: impl Fn() -> ToExecutor) {
         let executors = self.layout.executors;
-        self.out.extend((0..executors).map(|executor| Envelope::Executor(executor, message())));
+        self.out
+            .extend((0..executors).map(|executor| Envelope::Executor(executor, message())));
     }
 
     fn part(&mut self, part: BatchPart) -> Result<(), StateError> {
         if part.batch.attempt.generation == self.store.highest() {
             self.overlays[usize::from(part.executor)] = part.overlay;
-            self.parts.entry(part.batch.attempt.txid).or_default().insert(part.executor, part);
+            self.parts
+                .entry(part.batch.attempt.txid)
+                .or_default()
+                .insert(part.executor, part);
         }
         Ok(())
+    }
+
+    /// Whether whole batches wait for a fold. The coordinator is told now and then that they are alive.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.failed && !self.parts.is_empty() && self.is_behind()
+    }
+
+    /// Signs of life of the batches that wait.
+    pub(crate) fn keep_alive(&mut self) -> Vec<Envelope> {
+        let attempts = self
+            .parts
+            .values()
+            .filter_map(|parts| parts.values().next())
+            .map(|part| part.batch.attempt);
+        attempts
+            .map(|attempt| Envelope::Coordinator(Event::Ack { attempt, xor: 0 }))
+            .collect()
     }
 
     /// Whether the fold is so far behind that preparing must wait for it.
@@ -149,7 +205,11 @@ impl Recorder {
         let mut whole: Vec<BTreeMap<u16, BatchPart>> = Vec::new();
         let mut next = self.store.newest().next();
         let executors = usize::from(self.layout.executors);
-        while self.parts.get(&next).is_some_and(|parts| parts.len() == executors) {
+        while self
+            .parts
+            .get(&next)
+            .is_some_and(|parts| parts.len() == executors)
+        {
             whole.extend(self.parts.remove(&next));
             next = next.next();
         }
@@ -158,18 +218,34 @@ impl Recorder {
         }
         let entries: Vec<Entry> = whole.into_iter().map(entry_of).collect();
         self.store.append(&entries)?;
-        for Entry { attempt, outbox, dead, .. } in entries {
-            let parts = (0..self.layout.executors).map(|executor| self.layout.part_id(attempt, executor));
+        for Entry {
+            attempt,
+            outbox,
+            dead,
+            ..
+        } in entries
+        {
+            let parts =
+                (0..self.layout.executors).map(|executor| self.layout.part_id(attempt, executor));
             let xor = parts.fold(prepare_id(attempt, self.worker), |xor, id| xor ^ id);
             self.outboxes.insert(attempt.txid, (outbox, dead));
-            self.out.push(Envelope::Coordinator(Event::Ack { attempt, xor }));
+            self.out
+                .push(Envelope::Coordinator(Event::Ack { attempt, xor }));
         }
         Ok(())
     }
 
-    fn rewind(&mut self, generation: Generation, sealed: Option<Attempt>, positions: &Positions) -> Result<(), StateError> {
+    fn rewind(
+        &mut self,
+        generation: Generation,
+        sealed: Option<Attempt>,
+        positions: &Positions,
+    ) -> Result<(), StateError> {
         match self.store.rewind(Rewind { generation, sealed }) {
-            Ok(RewindOutcome::Older { .. }) => Ok(()),
+            Ok(RewindOutcome::Older { highest }) => {
+                self.answer(generation, Err(format!("a newer coordinator has rewound this worker to generation {highest}; this one has ended")));
+                Ok(())
+            }
             Ok(RewindOutcome::Again) => {
                 if self.rewinding.is_none() {
                     self.answer(generation, Ok(()));
@@ -190,65 +266,62 @@ impl Recorder {
         }
     }
 
-    fn drop_unsealed(&mut self, generation: Generation, sealed: Option<Attempt>, positions: &Positions) {
+    fn drop_unsealed(
+        &mut self,
+        generation: Generation,
+        sealed: Option<Attempt>,
+        positions: &Positions,
+    ) {
         let n = sealed.map_or(TxId::ZERO, |attempt| attempt.txid);
         self.parts.clear();
         self.show(n);
         self.outboxes.clear();
         self.to_executors(|| ToExecutor::Rewind { generation, sealed });
         for (index, spout) in self.spouts.iter().enumerate() {
-            let positions = positions.of(spout).map(|(partition, to)| (partition.to_string(), to.to_vec())).collect();
-            self.out.push(Envelope::Source(index, ToSource::Rewind { generation, positions }));
+            let positions = positions
+                .of(spout)
+                .map(|(partition, to)| (partition.to_string(), to.to_vec()))
+                .collect();
+            self.out.push(Envelope::Source(
+                index,
+                ToSource::Rewind {
+                    generation,
+                    positions,
+                },
+            ));
         }
         let executors = (0..self.layout.executors).map(Party::Executor);
-        let waiting = executors.chain((0..self.spouts.len()).map(Party::Source)).collect();
-        self.rewinding = Some(Rewinding { generation, waiting, failed: None });
+        let waiting = executors
+            .chain((0..self.spouts.len()).map(Party::Source))
+            .collect();
+        self.rewinding = Some(Rewinding {
+            generation,
+            waiting,
+            failed: None,
+        });
     }
 
-    /// Brings what is sealed and not folded from the log back into the executors' overlays.
-    fn load(&mut self) -> Result<(), StateError> {
-        type Sections = Vec<(StateId, Partition, Vec<u8>)>;
-        let executors = self.layout.executors;
-        let mut batch: Option<(TxId, Vec<Sections>)> = None;
-        let send = |out: &mut Vec<Envelope>, batch: Option<(TxId, Vec<Sections>)>| {
-            let Some((txid, all)) = batch else { return };
-            out.extend((0u16..).zip(all).map(|(executor, sections)| Envelope::Executor(executor, ToExecutor::Restore { txid, sections })));
+    fn rewound(
+        &mut self,
+        party: Party,
+        generation: Generation,
+        outcome: Result<(), String>,
+    ) -> Result<(), StateError> {
+        let Some(rewinding) = self
+            .rewinding
+            .as_mut()
+            .filter(|rewinding| rewinding.generation == generation)
+        else {
+            return Ok(());
         };
-        let (layout, out) = (&self.layout, &mut self.out);
-        self.store.restore(&mut |txid, state, partition, section| {
-            if batch.as_ref().is_none_or(|(loaded, _)| *loaded != txid) {
-                send(out, batch.replace((txid, vec![Vec::new(); executors.into()])));
-            }
-            let partitions = layout.states[usize::from(state.0)].0;
-            let owner = owner_of(partition, partitions, executors);
-            if let Some((_, all)) = &mut batch {
-                all[usize::from(owner)].push((state, partition, section.to_vec()));
-            }
-            Ok(())
-        })?;
-        send(&mut self.out, batch);
-        self.shown = self.store.sealed().map_or(TxId::ZERO, |attempt| attempt.txid);
-        if self.publishes {
-            let mut txid = self.store.published().next();
-            while txid <= self.shown {
-                if let Some(entry) = self.store.entry(txid)? {
-                    self.publish(txid, entry.outbox, entry.dead);
-                }
-                txid = txid.next();
-            }
-        } else {
-            self.store.publish_done(self.shown);
-        }
-        Ok(())
-    }
-
-    fn rewound(&mut self, party: Party, generation: Generation, outcome: Result<(), String>) -> Result<(), StateError> {
-        let Some(rewinding) = self.rewinding.as_mut().filter(|rewinding| rewinding.generation == generation) else { return Ok(()) };
         rewinding.waiting.remove(&party);
         if let Err(message) = outcome {
             rewinding.failed.get_or_insert(message);
         }
-        if let Some(Rewinding { failed, .. }) = self.rewinding.take_if(|rewinding| rewinding.waiting.is_empty()) {
+        if let Some(Rewinding { failed, .. }) = self
+            .rewinding
+            .take_if(|rewinding| rewinding.waiting.is_empty())
+        {
             self.answer(generation, failed.map_or(Ok(()), Err));
             for (executor, state, read) in std::mem::take(&mut self.early) {
                 self.read(executor, state, read);
@@ -258,15 +331,24 @@ impl Recorder {
     }
 
     fn answer(&mut self, generation: Generation, outcome: Result<(), String>) {
-        self.out.push(Envelope::Coordinator(Event::Rewound { worker: self.worker, generation, outcome }));
+        self.out.push(Envelope::Coordinator(Event::Rewound {
+            worker: self.worker,
+            generation,
+            outcome,
+        }));
     }
 
     fn announce(&mut self, attempt: Attempt) -> Result<(), StateError> {
         match self.store.seal(attempt) {
-            SealOutcome::NotMine => tracing::warn!(%attempt, "sealed, but this worker's entry is another attempt's"),
+            SealOutcome::NotMine => {
+                tracing::warn!(%attempt, "sealed, but this worker's entry is another attempt's")
+            }
             SealOutcome::Shown | SealOutcome::Already => {
                 self.show(attempt.txid);
-                self.out.push(Envelope::Coordinator(Event::SealAcked { worker: self.worker, txid: attempt.txid }));
+                self.out.push(Envelope::Coordinator(Event::SealAcked {
+                    worker: self.worker,
+                    txid: attempt.txid,
+                }));
                 self.fold_if_due();
             }
         }
@@ -289,7 +371,11 @@ impl Recorder {
     }
 
     fn publish(&mut self, txid: TxId, outbox: Vec<OutboxPart>, dead: Vec<DeadLetter>) {
-        self.out.push(Envelope::Publisher(ToPublisher::Publish { txid, outbox, dead }));
+        self.out.push(Envelope::Publisher(ToPublisher::Publish {
+            txid,
+            outbox,
+            dead,
+        }));
     }
 
     fn published(&mut self, txid: TxId) -> Result<(), StateError> {
@@ -308,19 +394,32 @@ impl Recorder {
             return;
         }
         let waiting = (0..self.layout.executors).collect();
-        self.folding = Some(Folding { upto: self.shown, parts: BTreeMap::new(), waiting });
+        self.folding = Some(Folding {
+            upto: self.shown,
+            parts: BTreeMap::new(),
+            waiting,
+        });
         self.to_executors(|| ToExecutor::Freeze);
     }
 
-    fn frozen(&mut self, executor: u16, parts: Vec<(StateId, Arc<dyn FoldPart>)>) -> Result<(), StateError> {
-        let Some(folding) = &mut self.folding else { return Ok(()) };
+    fn frozen(
+        &mut self,
+        executor: u16,
+        parts: Vec<(StateId, Arc<dyn FoldPart>)>,
+    ) -> Result<(), StateError> {
+        let Some(folding) = &mut self.folding else {
+            return Ok(());
+        };
         folding.waiting.remove(&executor);
         for (state, part) in parts {
             folding.parts.entry(state).or_default().push(part);
         }
-        if let Some(Folding { upto, parts, .. }) = self.folding.take_if(|folding| folding.waiting.is_empty()) {
+        if let Some(Folding { upto, parts, .. }) =
+            self.folding.take_if(|folding| folding.waiting.is_empty())
+        {
             let parts: Vec<_> = parts.into_iter().collect();
-            self.out.push(Envelope::Flusher(self.store.fold(upto, &parts)?));
+            self.out
+                .push(Envelope::Flusher(self.store.fold(upto, &parts)?));
             self.flushing = true;
         }
         Ok(())
@@ -332,7 +431,10 @@ impl Recorder {
         tracing::debug!(%upto, records = done.records, "folded");
         self.store.finish_fold(done)?;
         let base = self.store.base()?;
-        self.to_executors(|| ToExecutor::Folded { upto, base: base.clone() });
+        self.to_executors(|| ToExecutor::Folded {
+            upto,
+            base: base.clone(),
+        });
         // The executors tell their real figures with their next parts; until then nothing is held up by old ones.
         self.overlays.iter_mut().for_each(|overlay| *overlay = 0);
         Ok(())
@@ -340,7 +442,10 @@ impl Recorder {
 
     fn read(&mut self, executor: u16, state: StateId, read: ReadState) {
         if self.loaded && self.rewinding.is_none() {
-            self.out.push(Envelope::Executor(executor, ToExecutor::Read { state, read }));
+            self.out.push(Envelope::Executor(
+                executor,
+                ToExecutor::Read { state, read },
+            ));
         } else {
             self.early.push((executor, state, read));
         }
@@ -349,7 +454,14 @@ impl Recorder {
 
 fn entry_of(parts: BTreeMap<u16, BatchPart>) -> Entry {
     let mut entry = Entry::default();
-    for BatchPart { batch, sections, outbox, dead, .. } in parts.into_values() {
+    for BatchPart {
+        batch,
+        sections,
+        outbox,
+        dead,
+        ..
+    } in parts.into_values()
+    {
         (entry.attempt, entry.base, entry.time_ms) = (batch.attempt, batch.base, batch.time_ms);
         entry.parts.push(sections);
         entry.outbox.extend(outbox);

@@ -1,0 +1,54 @@
+//! After a start: what is sealed and not folded comes back from the log.
+
+use fulmar_state::{Partition, StateError, StateId, TxId};
+
+use super::Recorder;
+use crate::message::{Envelope, ToExecutor};
+use crate::operator::owner_of;
+
+impl Recorder {
+    /// Brings what is sealed and not folded from the log back into the executors' overlays.
+    pub(super) fn load(&mut self) -> Result<(), StateError> {
+        type Sections = Vec<(StateId, Partition, Vec<u8>)>;
+        let executors = self.layout.executors;
+        let mut batch: Option<(TxId, Vec<Sections>)> = None;
+        let send = |out: &mut Vec<Envelope>, batch: Option<(TxId, Vec<Sections>)>| {
+            let Some((txid, all)) = batch else { return };
+            out.extend((0u16..).zip(all).map(|(executor, sections)| {
+                Envelope::Executor(executor, ToExecutor::Restore { txid, sections })
+            }));
+        };
+        let (layout, out) = (&self.layout, &mut self.out);
+        self.store.restore(&mut |txid, state, partition, section| {
+            if batch.as_ref().is_none_or(|(loaded, _)| *loaded != txid) {
+                send(
+                    out,
+                    batch.replace((txid, vec![Vec::new(); executors.into()])),
+                );
+            }
+            let partitions = layout.states[usize::from(state.0)].0;
+            let owner = owner_of(partition, partitions, executors);
+            if let Some((_, all)) = &mut batch {
+                all[usize::from(owner)].push((state, partition, section.to_vec()));
+            }
+            Ok(())
+        })?;
+        send(&mut self.out, batch);
+        self.shown = self
+            .store
+            .sealed()
+            .map_or(TxId::ZERO, |attempt| attempt.txid);
+        if self.publishes {
+            let mut txid = self.store.published().next();
+            while txid <= self.shown {
+                if let Some(entry) = self.store.entry(txid)? {
+                    self.publish(txid, entry.outbox, entry.dead);
+                }
+                txid = txid.next();
+            }
+        } else {
+            self.store.publish_done(self.shown);
+        }
+        Ok(())
+    }
+}
