@@ -20,6 +20,8 @@ pub(crate) enum Envelope {
     Flusher(FoldJob),
     Publisher(ToPublisher),
     Coordinator(Event),
+    /// Everything sealed up to here is published; for whoever waits for that.
+    Published(TxId),
     /// The worker cannot go on: a clear error, told to the user.
     Fatal(String),
 }

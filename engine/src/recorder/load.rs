@@ -49,6 +49,7 @@ impl Recorder {
         } else {
             self.store.publish_done(self.shown);
         }
+        self.out.push(Envelope::Published(self.store.published()));
         Ok(())
     }
 }

@@ -366,6 +366,7 @@ impl Recorder {
                 self.publish(txid, outbox, dead);
             } else {
                 self.store.publish_done(txid);
+                self.out.push(Envelope::Published(txid));
             }
         }
     }
@@ -380,6 +381,7 @@ impl Recorder {
 
     fn published(&mut self, txid: TxId) -> Result<(), StateError> {
         self.store.publish_done(txid);
+        self.out.push(Envelope::Published(txid));
         if txid.0 >= self.recorded.0 + UNRECORDED {
             self.recorded = txid;
             self.store.record_published()?;

@@ -194,6 +194,10 @@ impl Driver {
             match mail {
                 Some(ToDriver::Event(event)) => next = Some(event),
                 Some(ToDriver::Fatal(reason)) => return Err(Error::Halted { reason }),
+                Some(ToDriver::Published(txid)) => {
+                    self.progress
+                        .send_modify(|progress| progress.published = txid);
+                }
                 Some(ToDriver::Lag(source, lag)) => {
                     self.lags[source] = lag;
                     self.progress

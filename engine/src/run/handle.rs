@@ -41,6 +41,8 @@ pub struct Progress {
     pub replays: u64,
     /// About how many bytes are left to read.
     pub lag_bytes: u64,
+    /// The last batch whose records all sinks have taken.
+    pub published: TxId,
     /// Everything that there is to read is sealed and shown.
     pub drained: bool,
     /// How the run has ended, once it has.
@@ -48,6 +50,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Everything that there is to read is sealed, shown and published.
+    pub fn is_done(&self) -> bool {
+        self.drained && self.published >= self.sealed
+    }
+
     pub(super) fn add(&mut self, report: &BatchReport, in_flight: usize) {
         self.sealed = report.txid;
         self.records += report.records;
@@ -64,6 +71,7 @@ pub struct Running {
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) driver: Option<JoinHandle<()>>,
     pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) recorder: Option<JoinHandle<()>>,
     pub(super) name: String,
 }
 
@@ -83,11 +91,11 @@ impl Running {
         self.progress.clone()
     }
 
-    /// Waits until everything that there is to read is sealed; an error says why that will not happen.
+    /// Waits until everything that there is to read is sealed and published; an error says why that will not happen.
     pub async fn drained(&self) -> Result<()> {
         let mut progress = self.progress.clone();
         let state = progress
-            .wait_for(|progress| progress.drained || progress.ended.is_some())
+            .wait_for(|progress| progress.is_done() || progress.ended.is_some())
             .await
             .map_err(|_| Error::Ended)?;
         state.ended.clone().unwrap_or(Ok(()))
@@ -196,17 +204,18 @@ impl Running {
         }
     }
 
+    /// Ends every thread, and waits for each. Those that panicked have told so by then.
     fn join(&mut self) {
-        let Some(driver) = self.driver.take() else {
-            return;
-        };
-        drop(self.mailboxes.driver.send(ToDriver::Abandon));
-        // A thread that panicked has told so by then.
-        drop(driver.join());
+        if let Some(driver) = self.driver.take() {
+            drop(self.mailboxes.driver.send(ToDriver::Abandon));
+            drop(driver.join());
+        }
         self.mailboxes.stop();
         self.threads
             .drain(..)
             .for_each(|thread| drop(thread.join()));
+        self.mailboxes.stop_recorder();
+        drop(self.recorder.take().map(JoinHandle::join));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::Sender;
 
 use fulmar_coordinator::Event;
-use fulmar_state::FoldJob;
+use fulmar_state::{FoldJob, TxId};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::message::{Envelope, ToExecutor, ToPublisher, ToRecorder, ToSource, Transport};
@@ -18,6 +18,7 @@ pub(super) enum Mail<T> {
 pub(super) enum ToDriver {
     Event(Event),
     Fatal(String),
+    Published(TxId),
     /// The lag of a source changed, in bytes.
     Lag(usize, u64),
     /// End without waiting for anything: the handle was dropped.
@@ -37,7 +38,7 @@ pub(super) struct Mailboxes {
 }
 
 impl Mailboxes {
-    /// Asks every thread to end. What is sent to it afterwards is lost.
+    /// Asks every thread but the recorder's to end. What is sent to them afterwards is lost.
     pub(super) fn stop(&self) {
         self.sources
             .iter()
@@ -47,6 +48,10 @@ impl Mailboxes {
             .for_each(|executor| drop(executor.send(Mail::Stop)));
         drop(self.publisher.send(Mail::Stop));
         drop(self.flusher.send(Mail::Stop));
+    }
+
+    /// Asks the recorder to end: the last, since it writes down how far the others came.
+    pub(super) fn stop_recorder(&self) {
         drop(self.recorder.send(Mail::Stop));
     }
 }
@@ -63,6 +68,7 @@ impl Transport for Mailboxes {
             Envelope::Flusher(job) => drop(self.flusher.send(Mail::Message(job))),
             Envelope::Publisher(message) => drop(self.publisher.send(Mail::Message(message))),
             Envelope::Coordinator(event) => drop(self.driver.send(ToDriver::Event(event))),
+            Envelope::Published(txid) => drop(self.driver.send(ToDriver::Published(txid))),
             Envelope::Fatal(error) => drop(self.driver.send(ToDriver::Fatal(error))),
         }
     }

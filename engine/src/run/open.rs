@@ -168,6 +168,7 @@ pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> 
         progress: watched,
         driver: None,
         threads: Vec::new(),
+        recorder: None,
         name: plan.name,
     };
     let no_thread =
@@ -179,9 +180,8 @@ pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> 
         inboxes.flusher,
         inboxes.publisher,
     );
-    parts
-        .spawn(boxes, storage, &mailboxes, &mut running.threads)
-        .map_err(no_thread)?;
+    let recorder = parts.spawn(boxes, storage, &mailboxes, &mut running.threads);
+    running.recorder = Some(recorder.map_err(no_thread)?);
     let driver = threads::spawn("fulmar-driver".into(), mailboxes, move |_| {
         driver::run(setup)
     });
@@ -297,13 +297,14 @@ impl Parts {
         })
     }
 
+    /// Starts every thread; the recorder's is answered, since it ends last.
     fn spawn(
         self,
         boxes: Boxes,
         storage: Arc<dyn Storage>,
         mailboxes: &Mailboxes,
         threads: &mut Vec<JoinHandle<()>>,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<JoinHandle<()>> {
         let (to_executors, to_sources, to_recorder, to_flusher, to_publisher) = boxes;
         for (id, (executor, inbox)) in self.executors.into_iter().zip(to_executors).enumerate() {
             let run =
@@ -341,12 +342,7 @@ impl Parts {
         )?);
         let run =
             move |mailboxes: &Mailboxes| threads::run_recorder(recorder, &to_recorder, mailboxes);
-        threads.push(threads::spawn(
-            "fulmar-record".into(),
-            mailboxes.clone(),
-            run,
-        )?);
-        Ok(())
+        threads::spawn("fulmar-record".into(), mailboxes.clone(), run)
     }
 }
 
