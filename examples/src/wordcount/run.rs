@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -89,7 +89,6 @@ fn config(options: &Options, home: &Home) -> Result<(Option<Stats>, Config)> {
 
 /// Neither the counts nor the statistics may take the place of a text that is counted, or of one another.
 fn refuse_overwriting(options: &Options) -> Result<()> {
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let inputs: Vec<_> = options.inputs().iter().map(|input| real(input)).collect();
     let written = [("--output", &options.output), ("--stats", &options.stats)];
     for (option, path) in written {
@@ -111,9 +110,24 @@ fn refuse_overwriting(options: &Options) -> Result<()> {
     }
 }
 
+/// The path by which a file is the same file, whether it is there already or not.
+fn real(path: &Path) -> PathBuf {
+    let beside = || {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    fs::canonicalize(path)
+        .ok()
+        .or_else(beside)
+        .unwrap_or_else(|| path.to_path_buf())
+}
+
 /// Where state and ledger live.
 enum Home {
-    Kept(std::path::PathBuf),
+    Kept(PathBuf),
     Temporary(TempDir),
 }
 
