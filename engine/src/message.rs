@@ -12,6 +12,9 @@ use fulmar_state::{
 use crate::chunk::Chunk;
 use crate::operator::BatchInfo;
 
+/// Reads one executor's shard of a state, and answers whoever asked.
+pub(crate) type ReadState = Box<dyn FnOnce(&mut dyn AnyShard) + Send>;
+
 /// A message with its address. Between two parts messages keep their order; across pairs there is none.
 pub(crate) enum Envelope {
     Executor(u16, ToExecutor),
@@ -72,10 +75,7 @@ pub(crate) enum ToExecutor {
     /// What was handed over is folded.
     Folded { upto: TxId, base: Base },
     /// Somebody reads a state as of what is shown.
-    Read {
-        state: StateId,
-        read: Box<dyn FnOnce(&mut dyn AnyShard) + Send>,
-    },
+    Read { state: StateId, read: ReadState },
 }
 
 pub(crate) enum ToSource {
@@ -133,13 +133,13 @@ pub(crate) enum ToRecorder {
     },
     Read {
         state: StateId,
-        reads: Vec<Box<dyn FnOnce(&mut dyn AnyShard) + Send>>,
+        reads: Vec<ReadState>,
     },
     /// One executor's read: the one that owns the partition.
     ReadOne {
         executor: u16,
         state: StateId,
-        read: Box<dyn FnOnce(&mut dyn AnyShard) + Send>,
+        read: ReadState,
     },
     /// Write what is only remembered, for a clean end.
     Close,

@@ -189,11 +189,12 @@ impl Source {
             batch,
         });
         // What was read ahead is neither one record nor one range.
-        if exact && self.ahead.is_some() {
-            if let Err(error) = self.seek() {
-                self.fail(error);
-                return false;
-            }
+        if exact
+            && self.ahead.is_some()
+            && let Err(error) = self.seek()
+        {
+            self.fail(error);
+            return false;
         }
         true
     }

@@ -1,4 +1,5 @@
 //! The verbs, end to end in memory, each compared with what the same program gives by hand.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
 //! User code, spouts and sinks that fail: what is retried, what halts, what is left out; and that every result is exact.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -50,7 +51,7 @@ async fn a_passing_panic_is_replayed_and_counted_with_its_cause() {
         .map(Result::unwrap)
         .collect();
     assert_eq!(found, (0..10).map(|digit| (digit, 10)).collect());
-    let failures = failures.lock().unwrap();
+    let failures = failures.lock().unwrap().clone();
     let named = failures.iter().filter(|failure| {
         failure.starts_with("attempt 6@")
             && failure.ends_with("panic in map \"digits\": cannot take 55")
@@ -189,7 +190,10 @@ async fn a_spout_that_promises_identical_replays_is_held_to_it() {
 }
 
 /// Storm flaw 7: refuses every part twice, and must be offered the same records until it takes them.
-struct Reluctant(BTreeMap<Part, u32>, Arc<Mutex<Vec<(u64, u16, Vec<u64>)>>>);
+struct Reluctant(BTreeMap<Part, u32>, Arc<Mutex<Vec<Taken>>>);
+
+/// Batch, partition and records.
+type Taken = (u64, u16, Vec<u64>);
 
 impl Sink<u64> for Reluctant {
     fn publish(&mut self, part: &Part, mut records: Vec<u64>) -> Result<(), SinkError> {
@@ -257,6 +261,7 @@ async fn a_hanging_operator_times_out_and_a_slow_one_does_not() {
                 && hangs
                     .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
                     .is_ok();
+            #[allow(clippy::disallowed_methods, reason = "a slow operator")]
             std::thread::sleep(Duration::from_millis(if hang { 1500 } else { 5 }));
             number
         })

@@ -1,4 +1,5 @@
 //! Runs on one directory, one after another: nothing is counted twice, nothing is lost, and what differs is refused.
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![cfg(feature = "rocksdb")]
 
 use std::collections::BTreeMap;

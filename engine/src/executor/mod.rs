@@ -288,3 +288,6 @@ impl Executor {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,9 @@ use crate::data::Key;
 const RUN: usize = 1024;
 
 /// How a state merges deltas, with the aggregator's type erased: one shard type for each value type.
-pub struct Merging<V>(Option<Arc<dyn Fn(&mut V, V) + Send + Sync>>);
+pub struct Merging<V>(Option<Arc<MergeFn<V>>>);
+
+type MergeFn<V> = dyn Fn(&mut V, V) + Send + Sync;
 
 impl<V> Merging<V> {
     /// As this combiner does.
@@ -114,7 +116,7 @@ impl<K: Key, T: 'static, A: CombinerAggregator<T>> Operator for CombinerState<K,
         let aggregator = &*self.aggregator;
         for (partition, map) in chunk.open::<Deltas<A::Value>>() {
             if self.emits {
-                let waiting = self.waiting.entry(partition).or_insert_with(ByteMap::new);
+                let waiting = self.waiting.entry(partition).or_default();
                 waiting.absorb(map, |into, other| aggregator.combine(into, other));
             } else {
                 cx.shard::<A::Value>(self.state)

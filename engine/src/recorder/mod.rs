@@ -14,7 +14,9 @@ use fulmar_state::{
 };
 
 use crate::executor::Layout;
-use crate::message::{BatchPart, Envelope, Party, ToExecutor, ToPublisher, ToRecorder, ToSource};
+use crate::message::{
+    BatchPart, Envelope, Party, ReadState, ToExecutor, ToPublisher, ToRecorder, ToSource,
+};
 
 /// When the recorder folds, and when it makes preparing wait for the fold.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +29,6 @@ pub(crate) struct FoldLimits {
 
 /// Published batches that may be forgotten by a crash, so that sinks see them again.
 const UNRECORDED: u64 = 32;
-
-type ReadState = Box<dyn FnOnce(&mut dyn fulmar_state::AnyShard) + Send>;
 
 struct Rewinding {
     generation: Generation,
@@ -153,7 +153,7 @@ impl Recorder {
         std::mem::take(&mut self.out)
     }
 
-    fn to_executors(&mut self, message: impl Fn() -> ToExecutor) {
+    fn tell_executors(&mut self, message: impl Fn() -> ToExecutor) {
         let executors = self.layout.executors;
         self.out
             .extend((0..executors).map(|executor| Envelope::Executor(executor, message())));
@@ -276,7 +276,7 @@ impl Recorder {
         self.parts.clear();
         self.show(n);
         self.outboxes.clear();
-        self.to_executors(|| ToExecutor::Rewind { generation, sealed });
+        self.tell_executors(|| ToExecutor::Rewind { generation, sealed });
         for (index, spout) in self.spouts.iter().enumerate() {
             let positions = positions
                 .of(spout)
@@ -360,7 +360,7 @@ impl Recorder {
         while self.loaded && self.shown < upto {
             let txid = self.shown.next();
             self.shown = txid;
-            self.to_executors(|| ToExecutor::Seal { txid });
+            self.tell_executors(|| ToExecutor::Seal { txid });
             let (outbox, dead) = self.outboxes.remove(&txid).unwrap_or_default();
             if self.publishes {
                 self.publish(txid, outbox, dead);
@@ -401,7 +401,7 @@ impl Recorder {
             parts: BTreeMap::new(),
             waiting,
         });
-        self.to_executors(|| ToExecutor::Freeze);
+        self.tell_executors(|| ToExecutor::Freeze);
     }
 
     fn frozen(
@@ -433,7 +433,7 @@ impl Recorder {
         tracing::debug!(%upto, records = done.records, "folded");
         self.store.finish_fold(done)?;
         let base = self.store.base()?;
-        self.to_executors(|| ToExecutor::Folded {
+        self.tell_executors(|| ToExecutor::Folded {
             upto,
             base: base.clone(),
         });

@@ -181,10 +181,10 @@ impl Driver {
             }) {
                 return over;
             }
-            if let Some(event) = next.take() {
-                if let Some(over) = self.take(event) {
-                    return over;
-                }
+            if let Some(event) = next.take()
+                && let Some(over) = self.take(event)
+            {
+                return over;
             }
             let mail = tokio::select! {
                 biased;

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use super::mailbox::{Mailboxes, ToDriver};
 use crate::data::Key;
 use crate::error::{Error, Result};
-use crate::message::{Envelope, ToRecorder, Transport};
+use crate::message::{Envelope, ReadState, ToRecorder, Transport};
 use crate::operator::{Merging, owner_of};
 use crate::stream::StateHandle;
 
@@ -161,7 +161,7 @@ impl Running {
         &self,
         state: &StateHandle<K, V>,
     ) -> Result<StateView<K, V>> {
-        let mut reads: Vec<Box<dyn FnOnce(&mut dyn AnyShard) + Send>> = Vec::new();
+        let mut reads: Vec<ReadState> = Vec::new();
         let mut answers = Vec::new();
         for _ in 0..self.executors {
             let (answer, answered) = oneshot::channel();

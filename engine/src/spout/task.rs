@@ -17,7 +17,11 @@ pub(crate) struct Fetched {
     pub(crate) chunk: Chunk,
 }
 
-/// What all partitions together have to offer.
+/// What all partitions together have to offer. Made once a chunk and moved at once.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every one is a chunk, and none is kept"
+)]
 pub(crate) enum Offer {
     /// A chunk with at least one record, or one that only moves a position.
     Chunk(Fetched),

@@ -3,6 +3,7 @@
 mod grouped;
 mod spec;
 mod state_handle;
+#[allow(clippy::module_inception, reason = "verbs live with their noun")]
 mod stream;
 mod topology;
 

@@ -3,6 +3,9 @@
 mod position;
 mod reader;
 
+#[cfg(test)]
+mod tests;
+
 pub use reader::TextReader;
 
 use std::collections::BTreeMap;

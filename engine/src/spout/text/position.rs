@@ -101,6 +101,11 @@ impl Seen {
         self.offset
     }
 
+    /// What stands right before the offset.
+    pub(super) fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
     pub(super) fn add(&mut self, bytes: &[u8]) {
         if self.offset < HEAD {
             let head = bytes.len().min((HEAD - self.offset) as usize);

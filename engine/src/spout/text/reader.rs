@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use bytes::Bytes;
 use memchr::{memchr, memrchr};
 
 use super::super::{Position, Progress, ReadLimit, Reader, SpoutError, Status};
-use super::position::{Seen, TextPosition};
+use super::position::{Seen, TAIL, TextPosition};
 use crate::record::Line;
 
 /// About one chunk of lines: a block's reference count is then touched by one thread at a time.
@@ -28,6 +28,7 @@ pub struct TextReader {
     /// The beginning of a line whose end was not yet read.
     carry: Vec<u8>,
     unterminated: bool,
+    /// How long the file was when it was last looked at.
     len: u64,
 }
 
@@ -100,6 +101,9 @@ impl TextReader {
             };
             buffer.truncate(carried + read);
             let offset = self.seen.offset() + carried as u64;
+            if offset + read as u64 > self.len {
+                self.has_grown(&buffer[..carried])?;
+            }
             if let Some(at) = memchr(0, &buffer[carried..]) {
                 return Err(self.fail(format!(
                     "has a NUL byte at offset {}: it is not text",
@@ -121,6 +125,37 @@ impl TextReader {
                 None => self.carry = buffer,
             }
         }
+    }
+
+    /// There is more than when the file was last looked at. It must stand behind what was read, and not be another text
+    /// in its place: a file that was cut and written anew is longer than before, too.
+    fn has_grown(&mut self, carry: &[u8]) -> Result<(), SpoutError> {
+        let read = self.seen.offset() + carry.len() as u64;
+        let want = [self.seen.tail(), &carry[carry.len().saturating_sub(TAIL)..]].concat();
+        let want = &want[want.len().saturating_sub(TAIL)..];
+        let mut found = vec![0; want.len()];
+        match self
+            .file
+            .read_exact_at(&mut found, read - want.len() as u64)
+        {
+            Ok(()) if found == want => {}
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                return Err(SpoutError::retry(format!(
+                    "{}: cannot be read: {error}",
+                    self.path
+                )));
+            }
+            _ => {
+                return Err(self.fail(format!(
+                    "changed before byte {read}, up to which it was read: put the file back as it was, or start with a new state directory"
+                )));
+            }
+        }
+        let metadata = self.file.metadata();
+        self.len = metadata
+            .map_err(|error| self.fail(format!("cannot be looked at: {error}")))?
+            .len();
+        Ok(())
     }
 
     /// A line that was counted without its end may still get its end, but nothing before it.
@@ -211,10 +246,10 @@ impl Reader for TextReader {
     type Record = Line;
 
     fn read(&mut self, limit: ReadLimit, out: &mut Vec<Line>) -> Result<Progress, SpoutError> {
-        if self.block.is_empty() {
-            if let Some(status) = self.fill()? {
-                return Ok(Progress { bytes: 0, status });
-            }
+        if self.block.is_empty()
+            && let Some(status) = self.fill()?
+        {
+            return Ok(Progress { bytes: 0, status });
         }
         // One block a call at most, so that a chunk's lines share a block of their own.
         let mut records = 0;
