@@ -6,7 +6,8 @@
 //! run again. With the rename a damaged byte is always noticed, since a crash leaves either the old file or the new one, whole.
 //!
 //! `LOCK` is held by a kernel lock for as long as the object lives; its text only says who holds it. `FORMAT` names the program and format of
-//! the directory. It is written once the first record is durable, and so also tells a ledger that was lost from one that never was.
+//! the directory: when it is first opened it says `begun`, so that what others then make beside it is no stranger's after a crash, and
+//! once the first record is durable it says so no more, and so also tells a ledger that was lost from one that never was.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -26,6 +27,19 @@ const MARKER: &str = "FORMAT";
 const MARKER_TEMP: &str = "FORMAT.tmp";
 const OURS: [&str; 5] = [LEDGER, TEMP, LOCK, MARKER, MARKER_TEMP];
 const PROGRAM: &str = "fulmar-ledger";
+/// Ends the marker of a ledger that has no record yet.
+const BEGUN: &str = " begun";
+
+/// What a directory's marker says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marker {
+    /// There is none.
+    Absent,
+    /// The directory is ours, and had no record yet.
+    Begun,
+    /// A record was durable once.
+    Written,
+}
 
 /// A ledger in a directory of its own. Its futures are ready at once and block on the disk: call it where that is allowed.
 ///
@@ -74,15 +88,16 @@ impl FileLedger {
         };
         let found = ledger.read()?.is_some();
         match (found, marked) {
-            (true, false) => ledger.mark()?,
-            (false, true) => {
+            (true, Marker::Absent | Marker::Begun) => ledger.mark("")?,
+            (false, Marker::Absent) => ledger.mark(BEGUN)?,
+            (false, Marker::Written) => {
                 let what = "it is missing, although there was one once".to_owned();
                 return Err(Error::Corrupt {
                     path: ledger.path(LEDGER),
                     what,
                 });
             }
-            _ => {}
+            (true, Marker::Written) | (false, Marker::Begun) => {}
         }
         match fs::remove_file(ledger.path(TEMP)) {
             Ok(()) => {
@@ -155,17 +170,14 @@ impl FileLedger {
         self.put(TEMP, LEDGER, &bytes)?;
         self.seen = Some((bytes, expected.next()));
         if expected == Version::ABSENT {
-            self.mark()?;
+            self.mark("")?;
         }
         Ok(WriteOutcome::Applied(expected.next()))
     }
 
-    fn mark(&self) -> Result<()> {
-        self.put(
-            MARKER_TEMP,
-            MARKER,
-            format!("{PROGRAM} {FORMAT}\n").as_bytes(),
-        )
+    fn mark(&self, more: &str) -> Result<()> {
+        let text = format!("{PROGRAM} {FORMAT}{more}\n");
+        self.put(MARKER_TEMP, MARKER, text.as_bytes())
     }
 
     /// Replaces one file atomically and durably.
@@ -239,17 +251,20 @@ fn sync_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the directory is marked as ours; an error if it is somebody else's.
-fn check_program(dir: &Path) -> Result<bool> {
+/// How the directory is marked as ours; an error if it is somebody else's.
+fn check_program(dir: &Path) -> Result<Marker> {
     let marker = dir.join(MARKER);
     if let Some(text) = read_bounded(&marker)? {
         let text = String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
-        let format = text
-            .trim_end_matches('\n')
+        let (said, marked) = match text.trim_end_matches('\n').strip_suffix(BEGUN) {
+            Some(said) => (said, Marker::Begun),
+            None => (text.trim_end_matches('\n'), Marker::Written),
+        };
+        let format = said
             .strip_prefix(PROGRAM)
             .and_then(|rest| rest.strip_prefix(' '));
         return match format.map(str::parse) {
-            Some(Ok(FORMAT)) => Ok(true),
+            Some(Ok(FORMAT)) => Ok(marked),
             Some(Ok(found)) => Err(Error::OtherFormat {
                 path: marker,
                 found,
@@ -261,7 +276,7 @@ fn check_program(dir: &Path) -> Result<bool> {
         };
     }
     if dir.join(LEDGER).exists() {
-        return Ok(false);
+        return Ok(Marker::Absent);
     }
     for entry in fs::read_dir(dir).map_err(|error| Error::io("listing", dir, error))? {
         let name = entry
@@ -275,7 +290,7 @@ fn check_program(dir: &Path) -> Result<bool> {
             });
         }
     }
-    Ok(false)
+    Ok(Marker::Absent)
 }
 
 fn lock(dir: &Path) -> Result<File> {

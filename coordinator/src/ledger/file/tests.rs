@@ -137,6 +137,23 @@ fn a_crash_between_ledger_and_marker_is_mended() {
 }
 
 #[test]
+fn what_is_made_beside_a_ledger_before_its_first_record_is_no_strangers_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    fs::create_dir(dir.path().join("state")).unwrap();
+    let mut ledger = open(dir.path()).unwrap();
+    assert_eq!(block_on(ledger.load()).unwrap(), None);
+    assert!(matches!(
+        block_on(ledger.write(&record(1, 1, 1), Version::ABSENT)),
+        WriteOutcome::Applied(_)
+    ));
+    drop(ledger);
+    // From then on the marker tells a ledger that was lost.
+    fs::remove_file(dir.path().join(LEDGER)).unwrap();
+    assert!(matches!(open(dir.path()), Err(Error::Corrupt { .. })));
+}
+
+#[test]
 fn a_write_that_a_crash_left_unfinished_is_as_if_never_begun() {
     let dir = filled();
     fs::write(
