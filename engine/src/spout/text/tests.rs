@@ -343,8 +343,13 @@ fn a_changed_file_is_noticed_in_its_head_and_before_its_position() {
     fixture.append("more\n");
     let mut again = fixture.open(Some(&position)).unwrap();
     assert_eq!(read_all(&mut again).unwrap().0, ["more"]);
+    let mut files = fixture.files();
     fs::remove_file(fixture.path()).unwrap();
-    refusal(fixture.open(Some(&position)), &fixture, "cannot be opened");
+    refusal(
+        files.open(&fixture.name(), Some(&position)),
+        &fixture,
+        "cannot be opened",
+    );
 }
 
 #[test]
