@@ -8,6 +8,8 @@ mod options;
 mod output;
 mod progress;
 mod run;
+mod paths;
+mod home;
 mod signals;
 mod size;
 mod stats;

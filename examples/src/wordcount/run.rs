@@ -1,21 +1,19 @@
 //! One run: from the options over the start, the end or the interruption, to what is shown of it.
 
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fulmar::{Config, Plan, Progress, Running, StateHandle, Word};
 use indicatif::ProgressBar;
-use tempfile::TempDir;
 
+use super::home::Home;
 use super::options::Options;
 use super::output::Output;
 use super::signals::Interrupt;
 use super::stats::Stats;
 use super::table::{self, Top, Totals};
-use super::{log, progress, say, text, topology};
+use super::{log, paths, progress, say, text, topology};
 
 /// How many words the table shows.
 const SHOWN: usize = 20;
@@ -41,7 +39,7 @@ pub(super) fn run(options: Options) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let output = options.output.as_deref().map(Output::at).transpose()?;
-    refuse_overwriting(&options)?;
+    paths::refuse_overwriting(&options)?;
     let interrupt = Interrupt::listen()?;
     let home = Home::new(options.state.as_deref(), &interrupt)?;
     let (stats, config) = config(&options, &home)?;
@@ -85,99 +83,6 @@ fn config(options: &Options, home: &Home) -> Result<(Option<Stats>, Config)> {
     // Should its file fail, the run goes on, and tells it at the end.
     let config = config.on_batch(move |report| drop(reports.send(report.clone())));
     Ok((Some(stats), config))
-}
-
-/// Neither the counts nor the statistics may take the place of a text that is counted, or of one another.
-fn refuse_overwriting(options: &Options) -> Result<()> {
-    let inputs: Vec<_> = options.inputs().iter().map(|input| real(input)).collect();
-    let written = [("--output", &options.output), ("--stats", &options.stats)];
-    for (option, path) in written {
-        if let Some(path) = path.as_deref().filter(|path| inputs.contains(&real(path))) {
-            bail!(
-                "{}: is a text to be counted, and would be overwritten: give {option} another file",
-                path.display()
-            );
-        }
-    }
-    match (&options.output, &options.stats) {
-        (Some(output), Some(stats)) if real(output) == real(stats) => {
-            bail!(
-                "{}: is named by both --output and --stats: give each its own file",
-                stats.display()
-            )
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The path by which a file is the same file, whether it is there already or not.
-fn real(path: &Path) -> PathBuf {
-    let beside = || {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?;
-        Some(folder.join(path.file_name()?))
-    };
-    fs::canonicalize(path)
-        .ok()
-        .or_else(beside)
-        .unwrap_or_else(|| path.to_path_buf())
-}
-
-/// Where state and ledger live.
-enum Home {
-    Kept(PathBuf),
-    Temporary(TempDir),
-}
-
-impl Home {
-    fn new(dir: Option<&Path>, interrupt: &Interrupt) -> Result<Self> {
-        match dir {
-            Some(dir) => Ok(Home::Kept(dir.to_path_buf())),
-            None => {
-                let dir = tempfile::Builder::new()
-                    .prefix("fulmar-wordcount-")
-                    .tempdir();
-                let dir = dir.context("no temporary directory can be made for the state: name one with --state, or another place with TMPDIR")?;
-                interrupt.remove_at_exit(dir.path().to_path_buf());
-                Ok(Home::Temporary(dir))
-            }
-        }
-    }
-
-    fn dir(&self) -> &Path {
-        match self {
-            Home::Kept(dir) => dir,
-            Home::Temporary(dir) => dir.path(),
-        }
-    }
-
-    fn is_kept(&self) -> bool {
-        matches!(self, Home::Kept(_))
-    }
-
-    /// In words, for the line that a run begins with.
-    fn described(&self) -> String {
-        match self {
-            Home::Kept(dir) => format!("state in {}", dir.display()),
-            Home::Temporary(dir) => format!(
-                "state in {}, which goes away at the end; --state DIR keeps it",
-                dir.path().display()
-            ),
-        }
-    }
-
-    fn close(self) -> Result<()> {
-        match self {
-            Home::Kept(_) => Ok(()),
-            Home::Temporary(dir) => {
-                let shown = dir.path().display().to_string();
-                dir.close()
-                    .with_context(|| format!("{shown}: the temporary directory cannot be removed"))
-            }
-        }
-    }
 }
 
 struct Run {

@@ -38,7 +38,7 @@ fn wrong_files_are_named() {
 fn an_unreadable_file_is_named() {
     let case = Case::new();
     let file = case.write("a.txt", "a\n");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     let Some(command) = as_nobody(&case, "a.txt") else {
         return;
     };
