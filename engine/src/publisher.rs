@@ -75,7 +75,13 @@ impl Publisher {
                 Err(error) => Published::Refused(name.to_string(), error),
             };
         }
-        if let (Some(sink), false) = (&mut self.dead_letters, dead.is_empty()) {
+        if !dead.is_empty() {
+            let Some(sink) = &mut self.dead_letters else {
+                let what = format!(
+                    "batch {txid} has records that failed every time, and no sink takes them: give the configuration one (Config::dead_letters)"
+                );
+                return Published::Refused(DEAD_LETTERS.to_string(), SinkError::permanent(what));
+            };
             let key = Part {
                 topology: self.topology.clone(),
                 sink: DEAD_LETTERS.into(),

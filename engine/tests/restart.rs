@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use fulmar::aggregate::{Count, First};
-use fulmar::sink::{Callback, FileSink};
+use fulmar::sink::{Callback, FileSink, Part, Sink, SinkError};
 use fulmar::spout::Collection;
+use fulmar::state::DeadLetter;
 use fulmar::{Config, Durability, Error, Plan, Running, StateHandle, StateSpec, Topology};
 
 type Counts = BTreeMap<u64, u64>;
@@ -254,6 +255,57 @@ async fn reducers_and_new_values_go_on_as_well() {
     }
     let news = news.lock().unwrap();
     assert_eq!(*news, BTreeMap::from([(0, 400), (1, 400), (2, 400)]));
+}
+
+/// Takes no letter, ever.
+struct Never;
+
+impl Sink<DeadLetter> for Never {
+    fn publish(&mut self, _: &Part, _: Vec<DeadLetter>) -> Result<(), SinkError> {
+        Err(SinkError::retry("not now"))
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_wait_for_a_run_that_takes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = || {
+        let topology = Topology::new("letters");
+        topology
+            .spout("texts", Collection::of(["1", "two", "3"].map(String::from)))
+            .try_each(|text: String, out| text.parse().map(|number: u64| out.emit(number)))
+            .group_by(|number| *number)
+            .persistent_aggregate("numbers", Count);
+        topology.build().unwrap()
+    };
+    let running = plan()
+        .start(at(dir.path()).dead_letters(Never))
+        .await
+        .unwrap();
+    let mut progress = running.watch();
+    progress
+        .wait_for(|progress| progress.drained)
+        .await
+        .unwrap();
+    assert!(!running.progress().is_done(), "a letter waits");
+    drop(running);
+
+    let error = match plan().start(at(dir.path())).await {
+        Err(error) => error,
+        Ok(running) => running.ended().await.unwrap_err(),
+    };
+    assert!(error.to_string().contains("no sink takes them"), "{error}");
+
+    let letters = Arc::new(Mutex::new(Vec::new()));
+    let take = letters.clone();
+    let sink = Callback::new(move |_, dead: Vec<DeadLetter>| take.lock().unwrap().extend(dead));
+    let running = plan()
+        .start(at(dir.path()).dead_letters(sink))
+        .await
+        .unwrap();
+    running.drained().await.unwrap();
+    running.stop().await.unwrap();
+    assert_eq!(letters.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

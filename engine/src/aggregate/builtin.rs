@@ -133,7 +133,8 @@ macro_rules! extreme {
 extreme!(Min, <);
 extreme!(Max, >);
 
-/// Keeps the first record a key ever had. The order inside a batch is fixed: upstream task, then sequence.
+/// Keeps the first record a key ever had: of the first batch that has one, the first in that batch's fixed order (see
+/// [`ReducerAggregator`]), which is not that of the source.
 ///
 /// ```
 /// use fulmar::aggregate::{First, ReducerAggregator};

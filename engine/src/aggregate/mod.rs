@@ -45,7 +45,11 @@ pub trait CombinerAggregator<T>: Send + Sync + 'static {
     fn combine(&self, into: &mut Self::Value, other: Self::Value);
 }
 
-/// An aggregator that needs a group's records one by one, in the batch's fixed order (upstream task, then sequence).
+/// An aggregator that needs a group's records one by one, in the batch's fixed order: upstream task, then sequence.
+///
+/// That order is the same for equal batches on equally many executors. It is not the order of the source, whose chunks
+/// are dealt out to the executors; and a batch that is read again in other chunks (a followed file that has grown) may
+/// come in another one. The results are exactly-once all the same.
 ///
 /// ```
 /// use fulmar::aggregate::ReducerAggregator;

@@ -38,16 +38,11 @@ impl Recorder {
             .store
             .sealed()
             .map_or(TxId::ZERO, |attempt| attempt.txid);
-        if self.publishes {
-            let mut txid = self.store.published().next();
-            while txid <= self.shown {
-                if let Some(entry) = self.store.entry(txid)? {
-                    self.publish(txid, entry.outbox, entry.dead);
-                }
-                txid = txid.next();
-            }
-        } else {
-            self.store.publish_done(self.shown);
+        let mut txid = self.store.published().next();
+        while txid <= self.shown {
+            let entry = self.store.entry(txid)?.unwrap_or_default();
+            self.publish(txid, entry.outbox, entry.dead);
+            txid = txid.next();
         }
         self.out.push(Envelope::Published(self.store.published()));
         Ok(())

@@ -47,7 +47,8 @@ pub(crate) struct Recorder {
     layout: Arc<Layout>,
     store: Store,
     spouts: Vec<String>,
-    publishes: bool,
+    /// Batches that the publisher has and that are not published.
+    publishing: usize,
     limits: FoldLimits,
     /// Parts of batches that are not prepared, by executor.
     parts: BTreeMap<TxId, BTreeMap<u16, BatchPart>>,
@@ -73,7 +74,6 @@ impl Recorder {
         layout: Arc<Layout>,
         store: Store,
         spouts: Vec<String>,
-        publishes: bool,
         limits: FoldLimits,
     ) -> Self {
         let overlays = vec![0; layout.executors.into()];
@@ -81,7 +81,7 @@ impl Recorder {
             worker,
             layout,
             spouts,
-            publishes,
+            publishing: 0,
             limits,
             parts: BTreeMap::new(),
             outboxes: BTreeMap::new(),
@@ -187,11 +187,13 @@ impl Recorder {
             .collect()
     }
 
-    /// Whether the fold is so far behind that preparing must wait for it.
+    /// Whether the fold, or a sink, is so far behind that preparing must wait for it.
     fn is_behind(&self) -> bool {
-        let behind = self.store.unfolded_bytes() >= 2 * self.limits.log_bytes
+        let unfolded = self.store.unfolded_bytes() >= 2 * self.limits.log_bytes
             || self.overlays.iter().sum::<usize>() >= self.limits.overlay_bytes;
-        behind && (self.folding.is_some() || self.flushing || self.shown > self.store.folded())
+        let folds = self.folding.is_some() || self.flushing || self.shown > self.store.folded();
+        let unpublished = self.store.log_bytes() >= 4 * self.limits.log_bytes;
+        (unfolded && folds) || (unpublished && self.publishing > 0)
     }
 
     fn append(&mut self) -> Result<(), StateError> {
@@ -362,16 +364,18 @@ impl Recorder {
             self.shown = txid;
             self.tell_executors(|| ToExecutor::Seal { txid });
             let (outbox, dead) = self.outboxes.remove(&txid).unwrap_or_default();
-            if self.publishes {
-                self.publish(txid, outbox, dead);
-            } else {
-                self.store.publish_done(txid);
-                self.out.push(Envelope::Published(txid));
-            }
+            self.publish(txid, outbox, dead);
         }
     }
 
+    /// Hands a batch's outbox to the publisher; one that has none is published, once those before it are.
     fn publish(&mut self, txid: TxId, outbox: Vec<OutboxPart>, dead: Vec<DeadLetter>) {
+        if self.publishing == 0 && outbox.is_empty() && dead.is_empty() {
+            self.store.publish_done(txid);
+            self.out.push(Envelope::Published(txid));
+            return;
+        }
+        self.publishing += 1;
         self.out.push(Envelope::Publisher(ToPublisher::Publish {
             txid,
             outbox,
@@ -380,6 +384,7 @@ impl Recorder {
     }
 
     fn published(&mut self, txid: TxId) -> Result<(), StateError> {
+        self.publishing -= 1;
         self.store.publish_done(txid);
         self.out.push(Envelope::Published(txid));
         if txid.0 >= self.recorded.0 + UNRECORDED {

@@ -279,7 +279,6 @@ impl Parts {
             .drain(..)
             .map(|sink| (sink.name, sink.sink))
             .collect();
-        let publishes = !sinks.is_empty() || config.dead_letters.is_some();
         Ok(Parts {
             executors: (0..executors)
                 .map(|id| Executor::new(id, layout.clone(), &base))
@@ -290,7 +289,6 @@ impl Parts {
                 layout.clone(),
                 store,
                 names,
-                publishes,
                 fold_limits(config.memory),
             ),
             publisher: Publisher::new(&plan.name, sinks, config.dead_letters.take()),

@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Part, Sink, SinkError};
 
-/// So many parts are remembered: more than can be published again after a crash.
-const REMEMBERED: usize = 256;
+/// The parts of so many batches are remembered: more than are published again after a crash.
+const REMEMBERED: u64 = 64;
 const FORMAT: &str = "fulmar-file-sink 1";
 
 /// Appends each part's records to a file, exactly once, also over crashes and power losses.
@@ -123,9 +123,8 @@ impl<F> FileSink<F> {
         sealed
             .parts
             .push_back((part.txid.0, part.partition, xxh3_64(bytes)));
-        if sealed.parts.len() > REMEMBERED {
-            sealed.parts.pop_front();
-        }
+        let newest = part.txid.0;
+        sealed.parts.retain(|(txid, ..)| txid + REMEMBERED > newest);
         replace(&self.record_path(), encode(sealed).as_bytes())
             .map_err(|error| self.fail("its record cannot be written", error))
     }
