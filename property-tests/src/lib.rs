@@ -1,1 +1,37 @@
-//! To be written.
+//! Campaigns and oracles: what a crash at any moment must not change, counted by code that shares nothing with the engine.
+//!
+//! [`program`], [`text`] and [`campaign`] kill the real WordCount; [`seams`] wraps what a topology stands on, to crash at a numbered
+//! call; [`scripted`] is a topology of many parts, and [`oracle`] its plain evaluation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "these are tests' helpers: what fails ends the test, and they wait for real processes"
+)]
+
+pub mod campaign;
+pub mod oracle;
+pub mod program;
+pub mod scripted;
+pub mod seams;
+pub mod text;
+
+/// Whether long campaigns run whole (`./fulmar test --full`).
+#[must_use]
+pub fn is_full() -> bool {
+    std::env::var_os("FULMAR_FULL").is_some_and(|full| full == "1")
+}
+
+/// The seed of this run: `FULMAR_SEED`, or one of the day's chance; a failure prints it.
+#[must_use]
+pub fn seed() -> u64 {
+    if let Some(seed) = std::env::var("FULMAR_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        return seed;
+    }
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_nanos() as u64 % 1_000_000_000
+}

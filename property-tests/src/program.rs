@@ -1,0 +1,200 @@
+//! The real WordCount: where it is, one run of it, and what it says of itself.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Far more than any run takes: a hang is a failure, not a long wait.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program: `FULMAR_WORDCOUNT`, or else built from this clone by cargo.
+///
+/// # Errors
+///
+/// What is missing, and how to get it.
+pub fn wordcount() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("FULMAR_WORDCOUNT").map(PathBuf::from) {
+        if path.is_file() {
+            return Ok(path);
+        }
+        bail!(
+            "FULMAR_WORDCOUNT names {}, which is no file: run ./fulmar test, which builds it",
+            path.display()
+        );
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("this package lies in a workspace")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = [
+        "build",
+        "--release",
+        "-p",
+        "fulmar-examples",
+        "--bin",
+        "wordcount",
+    ];
+    eprintln!("FULMAR_WORDCOUNT is not set: cargo {}", build.join(" "));
+    let built = Command::new(cargo)
+        .args(build)
+        .current_dir(root)
+        .status()
+        .context("cargo cannot be started")?;
+    if !built.success() {
+        bail!("wordcount cannot be built: ./fulmar test brings what is missing");
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(root.join(target).join("release/wordcount"))
+}
+
+/// One run of the program in a folder, which is killed when this is dropped.
+pub struct Run {
+    child: Child,
+    err: PathBuf,
+    /// Its `--stats`.
+    pub stats: PathBuf,
+}
+
+/// What a run said it goes on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct From {
+    /// Batches sealed before.
+    pub batch: u64,
+    /// Lines sealed before.
+    pub lines: u64,
+}
+
+impl Run {
+    /// Starts the program on `folder`'s state; the texts and options are `arguments`.
+    ///
+    /// # Errors
+    ///
+    /// The program or the folder cannot be used.
+    pub fn start(program: &Path, folder: &Path, arguments: &[String]) -> Result<Run> {
+        let (err, stats) = (folder.join("stderr"), folder.join("stats.jsonl"));
+        // The last run's lines are gone before this one begins, so that they are never taken for its own.
+        match fs::remove_file(&stats) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let child = Command::new(program)
+            .args([
+                "--state",
+                "state",
+                "--output",
+                "counts.tsv",
+                "--stats",
+                "stats.jsonl",
+            ])
+            .args(arguments)
+            .current_dir(folder)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&err)?)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", program.display()))?;
+        Ok(Run { child, err, stats })
+    }
+
+    /// What it has written to standard error.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read(&self.err).map_or_else(
+            |error| error.to_string(),
+            |said| String::from_utf8_lossy(&said).into_owned(),
+        )
+    }
+
+    /// From where it goes on, once it has said so.
+    #[must_use]
+    pub fn from(&self) -> Option<From> {
+        let said = self.said();
+        let numbers = |line: &str| -> Vec<u64> {
+            let plain = line.replace(',', "");
+            plain
+                .split(' ')
+                .filter_map(|word| word.parse().ok())
+                .collect()
+        };
+        said.lines().find_map(|line| {
+            let line = line.strip_prefix("wordcount: ")?;
+            let line = line.split(" (state").next()?;
+            match (line, numbers(line).as_slice()) {
+                ("begins", _) => Some(From { batch: 0, lines: 0 }),
+                (line, [batch, lines]) if line.starts_with("goes on after batch") => Some(From {
+                    batch: *batch,
+                    lines: *lines,
+                }),
+                _ => None,
+            }
+        })
+    }
+
+    /// How the run has ended, if it has.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Kills it (SIGKILL on Unix) and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        self.child.kill()?;
+        Ok(self.child.wait()?)
+    }
+
+    /// Waits for a good end.
+    ///
+    /// # Errors
+    ///
+    /// It hangs, or ended badly: with what it said.
+    pub fn succeed(&mut self) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("wordcount ended with {status}: {}", self.said());
+            }
+            if since.elapsed() > PATIENCE {
+                self.kill()?;
+                bail!("wordcount hung for {PATIENCE:?}: {}", self.said());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The batches that its statistics tell of, in their order: txid and records. A line cut by a kill is left out.
+    #[must_use]
+    pub fn batches(&self) -> Vec<(u64, u64)> {
+        let text = fs::read_to_string(&self.stats).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let line = |line: &str| -> Option<(u64, u64)> {
+            let value: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some((value["txid"].as_u64()?, value["records"].as_u64()?))
+        };
+        whole
+            .lines()
+            .map(|text| line(text).unwrap_or_else(|| panic!("not a line of statistics: {text}")))
+            .collect()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        drop(self.kill());
+    }
+}
