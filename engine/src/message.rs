@@ -88,6 +88,8 @@ pub(crate) enum ToSource {
         generation: Generation,
         positions: BTreeMap<String, Vec<u8>>,
     },
+    /// The run is to end: batches end with what was read of them, whatever their limits allow.
+    Finish,
 }
 
 /// Who has carried a rewind out.

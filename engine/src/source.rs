@@ -65,6 +65,8 @@ pub(crate) struct Source {
     /// What the coordinator was told last.
     standing: Option<More>,
     failed: bool,
+    /// Nothing new is read any more.
+    finishing: bool,
     under_way: Vec<usize>,
     /// The limits of the newest batch, for what is read ahead of the next.
     limits: Limits,
@@ -92,6 +94,7 @@ impl Source {
             ahead: None,
             standing: None,
             failed: false,
+            finishing: false,
             under_way: vec![0; tasks.into()],
             limits,
             out: Vec::new(),
@@ -108,6 +111,7 @@ impl Source {
                 self.under_way[usize::from(to)] -= 1;
             }
             ToSource::Issue(_) | ToSource::Credit { .. } => {}
+            ToSource::Finish => self.finishing = true,
             ToSource::Rewind {
                 generation,
                 positions,
@@ -210,7 +214,8 @@ impl Source {
         let since = *reading.since.get_or_insert(now);
         let limits = reading.batch.limits;
         let elapsed = now.since(since);
-        let full = reading.records >= limits.records || reading.bytes >= limits.bytes;
+        let full =
+            self.finishing || reading.records >= limits.records || reading.bytes >= limits.bytes;
         if reading.replay.is_none()
             && (full || (reading.records > 0 && elapsed >= Micros::from_ms(limits.time_ms)))
         {

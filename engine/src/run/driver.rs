@@ -192,7 +192,12 @@ impl Driver {
                 _ = ticks.tick() => continue,
             };
             match mail {
-                Some(ToDriver::Event(event)) => next = Some(event),
+                Some(ToDriver::Event(event)) => {
+                    if matches!(event, Event::Stop { drain: false }) {
+                        self.finish_reading();
+                    }
+                    next = Some(event);
+                }
                 Some(ToDriver::Fatal(reason)) => return Err(Error::Halted { reason }),
                 Some(ToDriver::Published(txid)) => {
                     self.progress
@@ -205,6 +210,14 @@ impl Driver {
                 }
                 Some(ToDriver::Abandon) | None => return Err(Error::Ended),
             }
+        }
+    }
+
+    /// A batch that waits for its limit of time must not hold up a stop.
+    fn finish_reading(&self) {
+        for source in 0..self.mailboxes.sources.len() {
+            self.mailboxes
+                .deliver(Envelope::Source(source, ToSource::Finish));
         }
     }
 

@@ -98,7 +98,8 @@ pub(super) fn run_source(
         let (next, envelopes) = source.pump(now());
         wait = next;
         deliver(mailboxes, envelopes);
-        if std::mem::replace(&mut lag, source.lag()) != lag && wait != Wait::Now {
+        // Told when there is a pause, and then also if it changed before.
+        if wait != Wait::Now && std::mem::replace(&mut lag, source.lag()) != lag {
             drop(mailboxes.driver.send(ToDriver::Lag(index, lag)));
         }
     }

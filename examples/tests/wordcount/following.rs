@@ -1,6 +1,7 @@
 //! `--follow`, Ctrl-C and SIGTERM: what is counted while files grow, how a run ends, and with which exit code.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use super::support::{Case, Started, counted, text, until};
@@ -46,16 +47,22 @@ fn growing_files_are_followed_until_ctrl_c() {
 }
 
 #[test]
-fn what_is_in_flight_at_a_signal_is_counted_and_shown() {
+fn what_is_in_flight_at_a_signal_is_counted_and_shown_at_once() {
     let case = Case::new();
     case.write("a.txt", "a\n");
-    let started = case.start("--follow --batch-time 1500 a.txt");
+    let started = case.start("--follow --batch-time 60000 a.txt");
     until("the run has begun", || case.path("state/LEDGER").exists());
     // The batch is read by now, and waits for its time to be over.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(case.read(), 0);
+    let since = Instant::now();
     started.signal("TERM");
     started.wait().succeeded();
+    assert!(
+        since.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        since.elapsed()
+    );
     assert_eq!(case.written(), b"a\t1\n");
 }
 
@@ -160,19 +167,33 @@ fn an_interrupted_run_without_a_state_leaves_nothing() {
 fn a_second_signal_ends_at_once() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let case = Case::new();
-        case.write("a.txt", "a\n");
-        // The batch in flight would be waited for.
-        let started = case.start("--follow --batch-time 60000 a.txt");
-        until("the run has begun", || case.path("state/LEDGER").exists());
-        std::thread::sleep(Duration::from_millis(300));
-        started.signal(signal);
-        std::thread::sleep(Duration::from_millis(300));
-        let since = Instant::now();
-        started.signal(signal);
+        case.write("a.txt", "a\nb\n");
+        // A table that nobody takes holds the end up after the first signal.
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut stuffed = writer.try_clone().unwrap();
+        let mut command =
+            case.bare("--state state --follow --batch-time 10 --stats stats.jsonl a.txt");
+        command.stdout(writer);
+        let mut started = Started::of(command);
+        until("the file is counted", || case.read() == 2);
+        std::thread::scope(|scope| {
+            // More than the pipe holds: the rest goes out when the pipe is read below.
+            scope.spawn(|| stuffed.write_all(&[b'x'; 1 << 20]).unwrap());
+            std::thread::sleep(Duration::from_millis(300));
+            started.signal(signal);
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(!started.has_ended(), "it waits for its reader");
+            started.signal(signal);
+            until("it has ended", || started.has_ended());
+            reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
+        });
         let ended = started.wait();
         assert_eq!(ended.code, Some(code), "{ended:#?}");
-        assert!(since.elapsed() < Duration::from_secs(5));
-        assert_eq!(case.counts("a.txt"), b"a\t1\n", "nothing is lost by it");
+        assert_eq!(
+            case.counts("a.txt"),
+            b"a\t1\nb\t1\n",
+            "nothing is lost by it"
+        );
     }
 }
 
