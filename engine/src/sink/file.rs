@@ -9,6 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Part, Sink, SinkError};
 
+#[cfg(test)]
+mod tests;
+
 /// The parts of so many batches are remembered: more than are published again after a crash.
 const REMEMBERED: u64 = 64;
 const FORMAT: &str = "fulmar-file-sink 1";
@@ -32,7 +35,7 @@ pub struct FileSink<F> {
     open: Option<(File, Sealed)>,
 }
 
-/// What is known to be in the file.
+/// What is known to be in the file. Names are kept as they stand in the record, on one line each.
 #[derive(Clone, Debug)]
 struct Sealed {
     topology: String,
@@ -83,16 +86,19 @@ impl<F> FileSink<F> {
         let sealed = match fs::read_to_string(self.record_path()) {
             Ok(text) => decode(&text).ok_or_else(|| SinkError::permanent(format!("{}: is damaged or of another program: without it the file cannot be written exactly once", self.record_path().display())))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound && len == 0 => {
-                Sealed { topology: part.topology.to_string(), sink: part.sink.to_string(), len: 0, parts: VecDeque::new() }
+                let empty = Sealed { topology: one_line(&part.topology), sink: one_line(&part.sink), len: 0, parts: VecDeque::new() };
+                // Before there is anything in the file, so that half of the first part is known to be ours after a crash.
+                self.record(&empty)?;
+                empty
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(SinkError::permanent(format!("{shown}: holds data that no sink has written: name another file")));
             }
             Err(error) => return Err(self.fail("its record cannot be read", error)),
         };
-        if (sealed.topology.as_str(), sealed.sink.as_str()) != (&*part.topology, &*part.sink) {
+        if (&sealed.topology, &sealed.sink) != (&one_line(&part.topology), &one_line(&part.sink)) {
             return Err(SinkError::permanent(format!(
-                "{shown}: was written by sink {:?} of topology {:?}: name another file",
+                "{shown}: was written by sink \"{}\" of topology \"{}\": name another file",
                 sealed.sink, sealed.topology
             )));
         }
@@ -125,6 +131,10 @@ impl<F> FileSink<F> {
             .push_back((part.txid.0, part.partition, xxh3_64(bytes)));
         let newest = part.txid.0;
         sealed.parts.retain(|(txid, ..)| txid + REMEMBERED > newest);
+        self.record(sealed)
+    }
+
+    fn record(&self, sealed: &Sealed) -> Result<(), SinkError> {
         replace(&self.record_path(), encode(sealed).as_bytes())
             .map_err(|error| self.fail("its record cannot be written", error))
     }
@@ -167,6 +177,11 @@ where
         self.open = Some((file, sealed));
         Ok(())
     }
+}
+
+/// A name as it stands in the record: one line, whatever is in it.
+fn one_line(name: &str) -> String {
+    name.escape_debug().to_string()
 }
 
 fn encode(sealed: &Sealed) -> String {
