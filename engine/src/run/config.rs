@@ -121,6 +121,7 @@ impl Config {
     }
 
     /// After so long without any progress an attempt has failed; 30 s unless told.
+    /// Waiting for a batch to fill, which [`Config::batch_time`] bounds, comes on top.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -3,13 +3,13 @@
 //! What Fulmar is for stands in `topology`; all the rest is what a command for daily use needs around it.
 
 mod fold;
+mod home;
 mod log;
 mod options;
 mod output;
+mod paths;
 mod progress;
 mod run;
-mod paths;
-mod home;
 mod signals;
 mod size;
 mod stats;

@@ -17,8 +17,6 @@ use super::{log, paths, progress, say, text, topology};
 
 /// How many words the table shows.
 const SHOWN: usize = 20;
-/// How long an attempt may go without any progress. Waiting for a batch to fill is none.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a run ended that met no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +67,6 @@ fn config(options: &Options, home: &Home) -> Result<(Option<Stats>, Config)> {
     let mut config = Config::at(home.dir())
         .batch_records(options.batch_lines)
         .batch_time(options.batch_time())
-        .timeout(PATIENCE + options.batch_time())
         .max_pending(options.max_pending.into())
         .memory(options.memory)
         .durability(options.durability.into());

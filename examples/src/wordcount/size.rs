@@ -11,19 +11,16 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
         format!("{text:?} is not a size: give a whole number and a unit, like 512MiB, 1GB or 64k")
     };
     let number: u64 = number.parse().map_err(|_| refuse())?;
-    let (letter, rest) = unit.split_at_checked(1).unwrap_or(("", ""));
-    let base: u64 = match rest {
-        _ if letter == "b" => 1,
-        "" | "ib" => 1024,
-        "b" => 1000,
-        _ => return Err(refuse()),
-    };
-    let power = match (letter, rest) {
-        ("", "") | ("b", "") => 0,
-        ("k", _) => 1,
-        ("m", _) => 2,
-        ("g", _) => 3,
-        ("t", _) => 4,
+    let (base, power): (u64, u32) = match unit.as_str() {
+        "" | "b" => (1, 0),
+        "k" | "kib" => (1024, 1),
+        "m" | "mib" => (1024, 2),
+        "g" | "gib" => (1024, 3),
+        "t" | "tib" => (1024, 4),
+        "kb" => (1000, 1),
+        "mb" => (1000, 2),
+        "gb" => (1000, 3),
+        "tb" => (1000, 4),
         _ => return Err(refuse()),
     };
     let bytes = base
