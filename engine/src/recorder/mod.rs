@@ -50,6 +50,8 @@ pub(crate) struct Recorder {
     /// Batches that the publisher has and that are not published.
     publishing: usize,
     limits: FoldLimits,
+    /// Nothing was prepared since the start.
+    fresh: bool,
     /// Parts of batches that are not prepared, by executor.
     parts: BTreeMap<TxId, BTreeMap<u16, BatchPart>>,
     /// What prepared batches will publish once they are sealed.
@@ -82,6 +84,7 @@ impl Recorder {
             layout,
             spouts,
             publishing: 0,
+            fresh: true,
             limits,
             parts: BTreeMap::new(),
             outboxes: BTreeMap::new(),
@@ -189,8 +192,11 @@ impl Recorder {
 
     /// Whether the fold, or a sink, is so far behind that preparing must wait for it.
     fn is_behind(&self) -> bool {
-        let unfolded = self.store.unfolded_bytes() >= 2 * self.limits.log_bytes
-            || self.overlays.iter().sum::<usize>() >= self.limits.overlay_bytes;
+        // What a crash has left may be all that is allowed, and its fold takes a while. The first batches after a start do not wait
+        // for it, so that a restart is seen to go on; however often that happens, each adds no more than was in flight.
+        let unfolded = !self.fresh
+            && (self.store.unfolded_bytes() >= 2 * self.limits.log_bytes
+                || self.overlays.iter().sum::<usize>() >= self.limits.overlay_bytes);
         let folds = self.folding.is_some() || self.flushing || self.shown > self.store.folded();
         let unpublished = self.store.log_bytes() >= 4 * self.limits.log_bytes;
         (unfolded && folds) || (unpublished && self.publishing > 0)
@@ -220,6 +226,7 @@ impl Recorder {
         }
         let entries: Vec<Entry> = whole.into_iter().map(entry_of).collect();
         self.store.append(&entries)?;
+        self.fresh = false;
         for Entry {
             attempt,
             outbox,
