@@ -77,7 +77,7 @@ fn a_file_takes_every_part_once_however_many_parts_a_batch_has() {
     let seed = seed();
     println!("FULMAR_SEED={seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    for _ in 0..if is_full() { 200 } else { 6 } {
+    for _ in 0..if is_full() { 200 } else { 3 } {
         let (disk, folder) = (Disk::default(), tempfile::tempdir().unwrap());
         let file = folder.path().join("out");
         let (call, executors) = (rng.random_range(60..140), rng.random_range(12..24));
