@@ -151,3 +151,28 @@ fn log_messages_are_shown_on_request() {
     let ended = run(&case, "a.txt").succeeded();
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
 }
+
+#[test]
+fn what_a_killed_run_left_of_its_output_is_taken_over() {
+    let case = Case::new();
+    case.write("a.txt", "a\n");
+    let left = case.write(".out.tsv.wordcount-tmp", "half of something longer\n");
+    run(&case, "--output out.tsv a.txt").succeeded();
+    assert_eq!(fs::read(case.path("out.tsv")).unwrap(), b"a\t1\n");
+    assert!(!left.exists());
+
+    // Only if nobody is at it, and never through a link.
+    let held = fs::File::create(&left).unwrap();
+    held.lock().unwrap();
+    let told = run(&case, "--output out.tsv a.txt").failed();
+    assert!(
+        told.contains("out.tsv") && told.contains("another process"),
+        "{told}"
+    );
+    drop(held);
+    fs::remove_file(&left).unwrap();
+    symlink(case.path("a.txt"), &left).unwrap();
+    let told = run(&case, "--output out.tsv a.txt").failed();
+    assert!(told.contains("is a link"), "{told}");
+    assert_eq!(fs::read(case.path("a.txt")).unwrap(), b"a\n");
+}
