@@ -350,23 +350,3 @@ fn a_read_only_directory_is_a_clear_error() {
     let error = open(dir.path()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
 }
-
-#[test]
-#[ignore = "prints figures; run with --release --ignored --nocapture"]
-fn speed() {
-    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-    for durability in [Durability::Fsync, Durability::ProcessCrash] {
-        let mut ledger =
-            FileLedger::open(dir.path().join(format!("{durability:?}")), durability).unwrap();
-        let record = record(1, 1, 1);
-        #[expect(clippy::disallowed_methods, reason = "a measurement")]
-        let start = std::time::Instant::now();
-        for n in 0..1000 {
-            assert!(matches!(
-                ledger.replace(&record, Version(n)),
-                WriteOutcome::Applied(_)
-            ));
-        }
-        println!("{durability:?}: {:?} a write", start.elapsed() / 1000);
-    }
-}
