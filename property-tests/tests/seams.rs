@@ -238,6 +238,8 @@ fn a_crash_at_any_call_changes_nothing() {
         Phase::Fence,
     ] {
         let hit = crashed.get(&phase).copied().unwrap_or_default();
+        // A run fences once, so that call is crashed in once in each way, however many runs there are.
+        let enough = if phase == Phase::Fence { 3 } else { enough };
         assert!(hit >= enough, "{phase:?} was crashed in {hit} times");
     }
     assert!(
