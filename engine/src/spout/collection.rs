@@ -77,11 +77,7 @@ impl<T: ExchangeData> Spout for Collection<T> {
     }
 
     fn describe(&self, partition: &str, position: Option<&[u8]>) -> String {
-        let index = position.map_or(Ok(0), index_of);
-        format!(
-            "record {} of partition {partition}",
-            index.map_or("?".to_string(), |index| index.to_string())
-        )
+        describe_index(partition, position)
     }
 }
 
@@ -94,6 +90,15 @@ pub(super) fn position_of(index: u64) -> Vec<u8> {
     let mut position = vec![1];
     position.extend(index.to_be_bytes());
     position
+}
+
+/// A position of this module in words.
+pub(super) fn describe_index(partition: &str, position: Option<&[u8]>) -> String {
+    let index = position.map_or(Ok(0), index_of);
+    format!(
+        "record {} of partition {partition}",
+        index.map_or("?".to_string(), |index| index.to_string())
+    )
 }
 
 pub(super) fn index_of(position: &[u8]) -> Result<u64, SpoutError> {

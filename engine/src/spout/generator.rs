@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::collection::{index_of, position_of};
+use super::collection::{describe_index, index_of, position_of};
 use super::{Progress, ReadLimit, Reader, Replays, Spout, SpoutError, Status};
 use crate::data::ExchangeData;
 
@@ -105,11 +105,7 @@ where
     }
 
     fn describe(&self, partition: &str, position: Option<&[u8]>) -> String {
-        let index = position.map_or(Ok(0), index_of);
-        format!(
-            "record {} of partition {partition}",
-            index.map_or("?".to_string(), |index| index.to_string())
-        )
+        describe_index(partition, position)
     }
 }
 
