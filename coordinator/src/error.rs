@@ -110,6 +110,62 @@ pub enum Error {
         /// What was last heard.
         what: String,
     },
+    /// A connection string that names no servers.
+    #[error("{text:?} is no ZooKeeper connection string ({what}); write HOST:PORT[,HOST:PORT...][/CHROOT]")]
+    ConnectString {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No ZooKeeper server answered.
+    #[error("no ZooKeeper server answered at {servers} within {within_ms} ms ({what}); check the addresses, and that a server with a quorum runs there")]
+    NoServer {
+        /// The addresses.
+        servers: String,
+        /// How long was waited, in milliseconds.
+        within_ms: u64,
+        /// What was heard, by address.
+        what: String,
+    },
+    /// ZooKeeper does not let us, by our credentials or a node's ACL.
+    #[error("ZooKeeper refuses access to {path}: {what}; check the credentials, and the node's ACL (getAcl)")]
+    Denied {
+        /// The node.
+        path: String,
+        /// What ZooKeeper said.
+        what: String,
+    },
+    /// ZooKeeper refused an operation.
+    #[error("ZooKeeper refused {what} {path}: {cause}")]
+    Refused {
+        /// What was tried.
+        what: &'static str,
+        /// The node.
+        path: String,
+        /// What ZooKeeper said.
+        cause: String,
+    },
+    /// The ZooKeeper session has ended, and with it all that was bound to it.
+    #[error("the ZooKeeper session has ended ({what}); what was bound to it is given up, nothing sealed is lost")]
+    SessionLost {
+        /// How it ended.
+        what: String,
+    },
+    /// Leadership ended while the session lives.
+    #[error("leadership is lost: {what}; nothing sealed is lost")]
+    Deposed {
+        /// How.
+        what: String,
+    },
+    /// A node was changed by somebody who is not the program.
+    #[error("the ZooKeeper node {path} was changed by another hand: {what}")]
+    ChangedByHand {
+        /// The node.
+        path: String,
+        /// What is found, and what to do.
+        what: String,
+    },
     /// A ledger implementation broke its contract.
     #[error("the ledger broke its contract: {what}; please report this")]
     Contract {

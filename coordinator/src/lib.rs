@@ -21,6 +21,8 @@ mod position;
 mod report;
 mod settings;
 mod term;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
 
 pub use acker::{AckOutcome, Acker, edge_id, prepare_id};
 pub use action::{Action, Step, Write};

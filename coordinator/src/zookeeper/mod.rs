@@ -1,0 +1,15 @@
+//! The coordinator on ZooKeeper: ledger, election, lock, membership and live settings.
+//!
+//! Everything lies under one chroot, and there under `/fulmar/<topology>` ([`TopologyPaths`]). A [`Session`] is one ZooKeeper session; whatever is
+//! bound to it (leadership, a lock, membership) ends with it. Everything that matters is decided by conditional writes,
+//! never by reads: reads may be stale, and a client may learn late that its session is over.
+
+mod config;
+mod path;
+mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use config::ZooKeeperConfig;
+pub use path::TopologyPaths;
+pub use session::Session;
