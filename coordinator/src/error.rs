@@ -30,6 +30,17 @@ pub enum Error {
         /// Who holds it, as far as it said.
         by: String,
     },
+    /// The directory is ours, but what is sealed of it stands elsewhere.
+    #[error("{}: its ledger is {}; start it with that one, or give another directory", path.display(), match keeper {
+        crate::Keeper::Embedded => "the file LEDGER in it",
+        crate::Keeper::ZooKeeper => "kept in ZooKeeper",
+    })]
+    OtherKeeper {
+        /// The directory.
+        path: PathBuf,
+        /// Where its ledger is kept.
+        keeper: crate::Keeper,
+    },
     /// The directory or file is not a ledger of ours.
     #[error("{} is not a Fulmar ledger ({found}); give an empty directory or one that Fulmar made", path.display())]
     OtherProgram {
@@ -111,7 +122,9 @@ pub enum Error {
         what: String,
     },
     /// A connection string that names no servers.
-    #[error("{text:?} is no ZooKeeper connection string ({what}); write HOST:PORT[,HOST:PORT...][/CHROOT]")]
+    #[error(
+        "{text:?} is no ZooKeeper connection string ({what}); write HOST:PORT[,HOST:PORT...][/CHROOT]"
+    )]
     ConnectString {
         /// What was given.
         text: String,
@@ -119,7 +132,9 @@ pub enum Error {
         what: String,
     },
     /// No ZooKeeper server answered.
-    #[error("no ZooKeeper server answered at {servers} within {within_ms} ms ({what}); check the addresses, and that a server with a quorum runs there")]
+    #[error(
+        "no ZooKeeper server answered at {servers} within {within_ms} ms ({what}); check the addresses, and that a server with a quorum runs there"
+    )]
     NoServer {
         /// The addresses.
         servers: String,
@@ -129,7 +144,9 @@ pub enum Error {
         what: String,
     },
     /// ZooKeeper does not let us, by our credentials or a node's ACL.
-    #[error("ZooKeeper refuses access to {path}: {what}; check the credentials, and the node's ACL (getAcl)")]
+    #[error(
+        "ZooKeeper refuses access to {path}: {what}; check the credentials, and the node's ACL (getAcl)"
+    )]
     Denied {
         /// The node.
         path: String,
@@ -147,7 +164,9 @@ pub enum Error {
         cause: String,
     },
     /// The ZooKeeper session has ended, and with it all that was bound to it.
-    #[error("the ZooKeeper session has ended ({what}); what was bound to it is given up, nothing sealed is lost")]
+    #[error(
+        "the ZooKeeper session has ended ({what}); what was bound to it is given up, nothing sealed is lost"
+    )]
     SessionLost {
         /// How it ended.
         what: String,

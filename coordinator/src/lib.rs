@@ -34,7 +34,7 @@ pub use event::{Event, More, ReadReport};
 pub use fingerprint::{Difference, Fingerprint};
 pub use fulmar_state::{Attempt, Durability, Epoch, Generation, TxId};
 pub use halt::HaltReason;
-pub use ledger::{FileLedger, Ledger, LedgerRecord, MemoryLedger, Version, WriteOutcome, WriterId};
+pub use ledger::{Directory, FileLedger, Keeper, Ledger, LedgerRecord, MemoryLedger, Version, WriteOutcome, WriterId};
 pub use position::{PartitionMove, Positions};
 pub use report::{BatchReport, Phases};
 pub use settings::{Limits, Micros, OnPoison, Replays, Settings, SpoutInfo, WorkerId};

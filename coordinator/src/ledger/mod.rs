@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+mod directory;
 mod file;
 mod memory;
 mod record;
@@ -12,6 +13,7 @@ use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
 
+pub use directory::{Directory, Keeper};
 pub use file::FileLedger;
 pub use memory::MemoryLedger;
 pub use record::{FORMAT, LedgerRecord, MAX_RECORD, RecordError};

@@ -1,5 +1,7 @@
 //! Damage, foreign directories, locks and full disks: each is a clear error, and nothing is lost.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 
 use futures::executor::block_on;
@@ -7,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ledger::contract::record;
+use crate::ledger::directory::{LOCK, MARKER};
 
 const HOLD: &str = "FULMAR_TEST_HOLD_LOCK";
 
@@ -157,7 +160,7 @@ fn what_is_made_beside_a_ledger_before_its_first_record_is_no_strangers_after_a_
 fn a_write_that_a_crash_left_unfinished_is_as_if_never_begun() {
     let dir = filled();
     fs::write(
-        dir.path().join(TEMP),
+        dir.path().join(LEDGER_TEMP),
         &record(1, 1, 4).encode(Version(5))[..100],
     )
     .unwrap();
@@ -166,7 +169,7 @@ fn a_write_that_a_crash_left_unfinished_is_as_if_never_begun() {
         block_on(ledger.load()).unwrap(),
         Some((record(1, 1, 3), Version(4)))
     );
-    assert!(!dir.path().join(TEMP).exists());
+    assert!(!dir.path().join(LEDGER_TEMP).exists());
     assert_eq!(
         block_on(ledger.write(&record(1, 1, 4), Version(4))),
         WriteOutcome::Applied(Version(5))
