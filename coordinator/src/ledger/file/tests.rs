@@ -1,7 +1,7 @@
 //! Damage, foreign directories, locks and full disks: each is a clear error, and nothing is lost.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use futures::executor::block_on;
