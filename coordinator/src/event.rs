@@ -145,4 +145,10 @@ pub enum Event {
     SetLimits(Limits),
     /// Another bound on the batches in flight (at least 1), from now on.
     SetMaxPending(usize),
+    /// Another time, in milliseconds, after which a batch that shows no progress has failed (at least 1); from the next
+    /// [`Event::Tick`] on, for what is in flight too.
+    SetTimeout {
+        /// The time.
+        timeout_ms: u64,
+    },
 }

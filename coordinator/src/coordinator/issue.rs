@@ -56,6 +56,7 @@ impl Coordinator {
             attempt,
             base,
             time_ms: batch.time_ms,
+            filling_ms: batch.limits.time_ms,
             careful: batch.careful,
             reads: vec![None; spouts],
             issued: self.now,

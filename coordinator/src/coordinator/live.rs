@@ -13,6 +13,8 @@ pub(super) struct Live {
     pub(super) attempt: Attempt,
     pub(super) base: Option<Attempt>,
     pub(super) time_ms: u64,
+    /// How long reading it may take by the limits it was issued with, in milliseconds.
+    pub(super) filling_ms: u64,
     pub(super) careful: bool,
     /// What each spout read; `None` until it has said.
     pub(super) reads: Vec<Option<ReadReport>>,

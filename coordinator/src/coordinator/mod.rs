@@ -158,6 +158,7 @@ impl Coordinator {
             Event::Resume => self.paused = false,
             Event::SetLimits(limits) => self.settings.limits = limits,
             Event::SetMaxPending(max) => self.settings.max_pending = max.max(1),
+            Event::SetTimeout { timeout_ms } => self.settings.timeout_ms = timeout_ms.max(1),
         }
         self.advance(&mut step);
         step

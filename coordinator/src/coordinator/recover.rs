@@ -65,11 +65,7 @@ impl Coordinator {
         let quiet = self.now.since(batch.progress.max(self.head_since));
         // A spout may wait for records for as long as a batch may take, and shows no sign of life meanwhile.
         let reading = batch.reads.iter().any(Option::is_none);
-        let filling = if reading {
-            self.settings.limits.time_ms
-        } else {
-            0
-        };
+        let filling = if reading { batch.filling_ms } else { 0 };
         if quiet < self.timeout().after(Micros::from_ms(filling)) {
             return;
         }

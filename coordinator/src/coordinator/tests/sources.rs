@@ -185,3 +185,62 @@ fn a_source_that_has_not_heard_of_the_newest_rewind_is_told_again() {
     assert_eq!(told(&mut rig), 1, "it still speaks of an old one");
     assert_eq!(rig.live_txids(), [1]);
 }
+
+#[test]
+fn a_new_timeout_counts_from_the_next_check_on_also_for_what_is_in_flight() {
+    let mut rig = Rig::new(settings());
+    rig.fill().tick(500).take();
+    rig.on(Event::SetTimeout { timeout_ms: 400 });
+    assert!(rig.replayed().is_empty(), "a setting alone fails nothing");
+    rig.tick(1);
+    let failures = rig.replayed();
+    assert_eq!(failures[0].cause.kind, CauseKind::Timeout);
+    assert!(
+        failures[0].cause.message.contains("501 ms"),
+        "{}",
+        failures[0].cause.message
+    );
+
+    rig.on(Event::SetTimeout { timeout_ms: 0 });
+    assert_eq!(
+        rig.core.settings().timeout_ms,
+        1,
+        "none at all would fail every batch at once"
+    );
+    rig.on(Event::SetTimeout { timeout_ms: 5000 });
+    rig.rewound().fill().tick(4999).take();
+    assert!(rig.replayed().is_empty());
+    rig.tick(4999);
+    assert!(!rig.replayed().is_empty());
+}
+
+#[test]
+fn a_batch_that_fills_keeps_the_limits_it_was_issued_with() {
+    let slow = Limits {
+        time_ms: 60_000,
+        ..Limits::default()
+    };
+    let mut rig = Rig::new(Settings {
+        limits: slow,
+        ..settings()
+    });
+    rig.ready();
+    assert_eq!(rig.issued()[0].limits, slow);
+    let quick = Limits {
+        time_ms: 1,
+        records: 5,
+        ..slow
+    };
+    rig.on(Event::SetLimits(quick)).tick(30_000);
+    assert!(
+        rig.replayed().is_empty(),
+        "its source may still wait for records by the old limits"
+    );
+    let first = rig.live(0);
+    rig.read(first, 10, More::Ready);
+    assert_eq!(
+        rig.issued()[0].limits,
+        quick,
+        "the next batch has the new ones"
+    );
+}
