@@ -16,7 +16,10 @@
 //! assert_eq!(testing::shared().four_letter("ruok"), "imok");
 //! ```
 
-#![allow(clippy::disallowed_methods, reason = "helpers of tests are shells: they wait, watch the time and run threads")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "helpers of tests are shells: they wait, watch the time and run threads"
+)]
 
 mod ensemble;
 mod java;
@@ -49,8 +52,8 @@ pub fn shared() -> &'static Server {
     SHARED.get_or_init(|| Server::start().unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// A connection string to the [`shared`] server with a chroot that no other call returns, such as `127.0.0.1:21810/t7-4711`.
-/// The node of the chroot does not exist yet.
+/// A connection string to the [`shared`] server with a chroot that no other call returns, such as
+/// `127.0.0.1:21810/t7-4711`. The node of the chroot does not exist yet.
 ///
 /// # Panics
 ///
@@ -67,7 +70,10 @@ pub fn shared_chroot() -> String {
 ///
 /// When it is not true within `limit`; the message names `what`.
 pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
-    assert!(poll(limit, &mut holds), "waited {limit:?} in vain until {what}");
+    assert!(
+        poll(limit, &mut holds),
+        "waited {limit:?} in vain until {what}"
+    );
 }
 
 /// As [`wait_until`], but says whether it came true.
@@ -96,7 +102,9 @@ fn listen() -> io::Result<TcpListener> {
     let mut last = io::Error::other("no port was tried");
     for _ in 0..1_000 {
         // Test binaries that run side by side start far from each other.
-        let at = process::id().wrapping_mul(7_919).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let at = process::id()
+            .wrapping_mul(7_919)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(FIRST + at % COUNT).expect("15,000 + 17,000 is below 65,536");
         match TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
             Ok(listener) => return Ok(listener),
