@@ -30,6 +30,9 @@ packages_for() {
     apk/libclang) echo clang clang-dev ;;
     apk/rust) echo rust cargo ;;
     brew/c | brew/libclang) echo llvm ;;
+    # What the package "zookeeper" needs to run, without that package's desktop Java.
+    apt-get/zookeeper) echo libzookeeper-java default-jre-headless ;;
+    brew/zookeeper) echo zookeeper ;;
     */ccache) echo ccache ;;
     */shellcheck) case $(manager) in dnf) echo ShellCheck ;; *) echo shellcheck ;; esac ;;
     */rust) echo rust ;;
@@ -171,6 +174,50 @@ need_libclang() {
     # shellcheck disable=SC2046  # a list of words
     need "libclang" $(packages_for libclang)
     libclang_found || say "libclang is still not found; set LIBCLANG_PATH to its folder if the build says so"
+}
+
+# zookeeper_found: sets zookeeper_classpath, the one place that knows where ZooKeeper's jars are.
+zookeeper_found() {
+    for bin in "${JAVA_HOME:-/none}/bin" /opt/homebrew/opt/openjdk/bin /usr/local/opt/openjdk/bin \
+        /home/linuxbrew/.linuxbrew/opt/openjdk/bin; do
+        # macOS has a program of this name that only says where to get one.
+        if java -version >/dev/null 2>&1; then break; fi
+        if [ -x "$bin/java" ]; then PATH=$bin:$PATH; fi
+    done
+    java -version >/dev/null 2>&1 || return 1
+    zookeeper_classpath=${FULMAR_ZOOKEEPER_CLASSPATH:-}
+    [ -z "$zookeeper_classpath" ] || return 0
+    # The manifest of Debian's names the other jars it needs, but for those that log and that speak TLS.
+    jars=/usr/share/java
+    if [ -e "$jars/zookeeper.jar" ]; then
+        zookeeper_classpath=$jars/zookeeper.jar:$jars/slf4j-simple.jar:$jars/netty-codec.jar
+        return
+    fi
+    for jars in /opt/homebrew/opt/zookeeper/libexec/lib /usr/local/opt/zookeeper/libexec/lib \
+        /home/linuxbrew/.linuxbrew/opt/zookeeper/libexec/lib; do
+        if [ -d "$jars" ]; then
+            zookeeper_classpath="$jars/*"
+            return
+        fi
+    done
+    return 1
+}
+
+need_zookeeper() {
+    if zookeeper_found; then return; fi
+    packages=$(packages_for zookeeper)
+    if [ -n "${FULMAR_ZOOKEEPER_CLASSPATH:-}" ]; then
+        die 69 "ZooKeeper's jars are named by FULMAR_ZOOKEEPER_CLASSPATH, but there is no Java to run them" \
+            "install a Java 11 or newer, then run this again"
+    elif [ -z "$packages" ]; then
+        die 69 "ZooKeeper is missing, and this platform has no package of it" \
+            "unpack a release from https://zookeeper.apache.org, install a Java 11 or newer, and name the release's jars:" \
+            "export FULMAR_ZOOKEEPER_CLASSPATH='/where/it/is/lib/*'" "then run this again"
+    fi
+    # shellcheck disable=SC2086  # a list of words
+    need "ZooKeeper (a Java program)" $packages
+    zookeeper_found || die 69 "ZooKeeper was installed ($packages) but its jars are not found" \
+        "name them by FULMAR_ZOOKEEPER_CLASSPATH, with a java in PATH, then run this again"
 }
 
 # trim_cache: objects of clones that are long gone would fill the disk; registry crates are compiled again in a minute.
