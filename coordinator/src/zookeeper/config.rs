@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use zookeeper_client as zk;
 
+use super::credentials::{Credential, Scheme};
+use super::tls::Tls;
 use crate::error::{Error, Result};
 
 const DEFAULT_SESSION: Duration = Duration::from_secs(6);
@@ -29,16 +31,9 @@ pub struct ZooKeeperConfig {
     chroot: String,
     session_timeout: Duration,
     node_bytes: usize,
-    pub(super) credentials: Vec<Credential>,
-}
-
-/// A name and a secret.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Credential {
-    /// ZooKeeper's own scheme `digest`.
-    Digest { user: String, password: String },
-    /// SASL with DIGEST-MD5.
-    Sasl { user: String, password: String },
+    /// At most one of each scheme.
+    credentials: Vec<Credential>,
+    tls: Option<Tls>,
 }
 
 impl ZooKeeperConfig {
@@ -64,7 +59,11 @@ impl ZooKeeperConfig {
             return refuse("there is no server in it");
         }
         let chroot = chroot.strip_suffix('/').unwrap_or(chroot);
-        if chroot.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == "..") {
+        if chroot
+            .split('/')
+            .skip(1)
+            .any(|part| part.is_empty() || part == "." || part == "..")
+        {
             return refuse("its chroot is no path");
         }
         let mut servers = Vec::new();
@@ -80,6 +79,7 @@ impl ZooKeeperConfig {
             session_timeout: DEFAULT_SESSION,
             node_bytes: DEFAULT_NODE_BYTES,
             credentials: Vec::new(),
+            tls: None,
         })
     }
 
@@ -95,6 +95,45 @@ impl ZooKeeperConfig {
     #[must_use]
     pub fn node_bytes(mut self, bytes: usize) -> Self {
         self.node_bytes = bytes;
+        self
+    }
+
+    /// Makes nodes this user's alone, by ZooKeeper's own scheme `digest`. Whoever gives another password is another user: he gets in,
+    /// and is refused at the nodes. Without [`ZooKeeperConfig::tls`] the password crosses the network as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Settings`]: the user name is empty or has a colon, the password is empty, or one has control characters.
+    pub fn digest(self, user: &str, password: &str) -> Result<Self> {
+        Ok(self.credential(Credential::new(Scheme::Digest, user, password)?))
+    }
+
+    /// Signs in by SASL with DIGEST-MD5, as a user whom the servers know (`DigestLoginModule`), and makes nodes that user's alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`ZooKeeperConfig::digest`].
+    pub fn sasl(self, user: &str, password: &str) -> Result<Self> {
+        Ok(self.credential(Credential::new(Scheme::Sasl, user, password)?))
+    }
+
+    /// Connects by TLS, except to servers that stand in the connection string as `tcp://HOST:PORT`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Settings`] if the program was compiled without the feature `zookeeper-tls` or a file cannot be used; [`Error::Io`];
+    /// [`Error::ConnectString`] if a server's name is none that a certificate can be for.
+    pub fn tls(mut self, tls: Tls) -> Result<Self> {
+        tls.check(&self.servers)?;
+        self.tls = Some(tls);
+        Ok(self)
+    }
+
+    /// Takes the place of an earlier one of the same scheme.
+    pub(super) fn credential(mut self, credential: Credential) -> Self {
+        self.credentials
+            .retain(|other| other.scheme != credential.scheme);
+        self.credentials.push(credential);
         self
     }
 
@@ -136,23 +175,58 @@ impl ZooKeeperConfig {
     /// Whether nodes have an owner.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
-        !self.credentials.is_empty()
+        !self.credentials.is_empty() || self.tls.as_ref().is_some_and(Tls::has_identity)
     }
 
-    /// A connector with everything that these settings say.
+    /// Which certificates connections stand on, if they use TLS.
+    #[cfg(feature = "zookeeper-tls")]
+    pub(super) fn tls_settings(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// What to say when the servers refuse whoever connects.
+    pub(super) fn refused(&self) -> Error {
+        let what = if self.credentials.is_empty() {
+            "the servers want credentials, and none are given".to_owned()
+        } else {
+            format!(
+                "the servers do not accept the credentials ({:?})",
+                self.credentials
+            )
+        };
+        Error::Denied {
+            path: "/".into(),
+            what,
+        }
+    }
+
+    /// A connector with everything that these settings say. Files are read now.
     pub(super) fn connector(&self) -> Result<zk::Connector> {
         let mut connector = zk::Client::connector().with_session_timeout(self.session_timeout);
         for credential in &self.credentials {
-            connector = match credential {
-                Credential::Digest { user, password } => {
-                    connector.with_auth("digest", format!("{user}:{password}").as_bytes())
-                }
-                Credential::Sasl { user, password } => {
-                    connector.with_sasl(zk::SaslOptions::digest_md5(user.clone(), password.clone()))
-                }
-            };
+            connector = credential.add_to(connector);
         }
-        Ok(connector)
+        match &self.tls {
+            #[cfg(feature = "zookeeper-tls")]
+            Some(tls) => Ok(connector.with_tls(tls.options()?)),
+            _ if self.servers.contains("tcp+tls://") => Err(Error::ConnectString {
+                text: self.connect_string(),
+                what: "a server is to be reached by TLS, and no CA is given for it".into(),
+            }),
+            _ => Ok(connector),
+        }
+    }
+
+    /// Opens a session, by TLS if so set.
+    pub(super) async fn dial(
+        &self,
+        connector: zk::Connector,
+    ) -> std::result::Result<zk::Client, zk::Error> {
+        #[cfg(feature = "zookeeper-tls")]
+        if self.tls.is_some() {
+            return connector.secure_connect(&self.servers).await;
+        }
+        connector.connect(&self.servers).await
     }
 }
 
@@ -187,8 +261,10 @@ impl fmt::Debug for ZooKeeperConfig {
             .field("servers", &self.servers)
             .field("chroot", &self.chroot)
             .field("session_timeout", &self.session_timeout)
-            .field("authenticated", &self.is_authenticated())
-            .finish_non_exhaustive()
+            .field("node_bytes", &self.node_bytes)
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls)
+            .finish()
     }
 }
 
@@ -207,9 +283,15 @@ mod tests {
             ("tcp+tls://a:1,tcp://b:2/x", "tcp+tls://a:1,tcp://b:2", "/x"),
         ] {
             let config = ZooKeeperConfig::parse(text).unwrap();
-            assert_eq!((config.servers(), config.chroot()), (servers, chroot), "{text}");
+            assert_eq!(
+                (config.servers(), config.chroot()),
+                (servers, chroot),
+                "{text}"
+            );
         }
-        for text in ["", "/x", "a:", "a:0", "a:b", "a:70000", "a,,b", "a:1/x//y", "a:1/../x", "user@a:1"] {
+        for text in [
+            "", "/x", "a:", "a:0", "a:b", "a:70000", "a,,b", "a:1/x//y", "a:1/../x", "user@a:1",
+        ] {
             let error = ZooKeeperConfig::parse(text).unwrap_err();
             assert!(error.to_string().contains("HOST:PORT"), "{text}: {error}");
         }

@@ -5,11 +5,18 @@
 //! never by reads: reads may be stale, and a client may learn late that its session is over.
 
 mod config;
+mod credentials;
+mod environment;
+mod live;
 mod path;
+mod probe;
 mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls;
 
 pub use config::ZooKeeperConfig;
+pub use live::{Change, LiveConfig};
 pub use path::TopologyPaths;
 pub use session::Session;
+pub use tls::Tls;

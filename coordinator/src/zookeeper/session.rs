@@ -1,7 +1,6 @@
 //! One ZooKeeper session: its thread, its calls, its lease, its end.
 
 use std::future::Future;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,12 +11,11 @@ use zookeeper_client as zk;
 
 use super::config::ZooKeeperConfig;
 use super::path::TopologyPaths;
+use super::probe::no_server;
 use crate::error::{Error, Result};
 
 /// How long a session that is let go waits until the servers know.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long a server that did not answer is asked once more what is wrong with it.
-const PROBE: Duration = Duration::from_millis(500);
 
 /// Why a call has no result.
 #[derive(Clone, Debug)]
@@ -62,6 +60,10 @@ impl CallError {
             CallError::Refused(zk::Error::NoAuth) => Error::Denied {
                 path: path.to_owned(),
                 what: format!("{what} it is not allowed"),
+            },
+            CallError::Refused(zk::Error::InvalidAcl) => Error::Denied {
+                path: path.to_owned(),
+                what: format!("{what} it would leave it to nobody, since the servers do not know us by our credentials; do they know the scheme (SASL, client certificates)?"),
             },
             CallError::Refused(cause) => Error::Refused {
                 what,
@@ -459,10 +461,15 @@ async fn beat(client: zk::Client, lease: Lease) {
 /// A client whose root is the chroot, and when the request that made its session was sent at the earliest.
 async fn connect(config: &ZooKeeperConfig) -> Result<(zk::Client, Instant)> {
     let (sent, patience) = (now(), config.timeout());
-    let connecting = config.connector()?.connect(config.servers());
+    let connecting = config.dial(config.connector()?);
     let client = match tokio::time::timeout(patience, connecting).await {
         Ok(Ok(client)) => client,
-        Ok(Err(error @ zk::Error::AuthFailed)) => return Err(lost(&error)),
+        Ok(Err(zk::Error::AuthFailed)) => return Err(config.refused()),
+        // What no server has to do with: certificates, say.
+        Ok(Err(zk::Error::Custom(error))) => {
+            let what = format!("ZooKeeper's client cannot use them: {error}");
+            return Err(Error::Settings { what });
+        }
         Ok(Err(zk::Error::BadArguments(what))) => {
             return Err(Error::ConnectString {
                 text: config.connect_string(),
@@ -492,33 +499,4 @@ async fn connect(config: &ZooKeeperConfig) -> Result<(zk::Client, Instant)> {
         what: "its chroot is no path".into(),
     })?;
     Ok((client, sent))
-}
-
-/// Asks each address what is wrong with it: the client only says that none would do.
-async fn no_server(config: &ZooKeeperConfig, what: &str) -> Error {
-    let addresses = config.servers().to_owned();
-    let probes = tokio::task::spawn_blocking(move || {
-        addresses.split(',').map(probe).collect::<Vec<_>>()
-    });
-    let said = probes.await.unwrap_or_default();
-    Error::NoServer {
-        servers: config.servers().to_owned(),
-        within_ms: u64::try_from(config.timeout().as_millis()).unwrap_or(u64::MAX),
-        what: if said.is_empty() { what.to_owned() } else { said.join("; ") },
-    }
-}
-
-fn probe(server: &str) -> String {
-    let bare = server.rsplit("//").next().unwrap_or(server);
-    let said = match bare.to_socket_addrs() {
-        Err(error) => error.to_string(),
-        Ok(mut addresses) => match addresses.next() {
-            None => "the name has no address".to_owned(),
-            Some(address) => match TcpStream::connect_timeout(&address, PROBE) {
-                Err(error) => error.to_string(),
-                Ok(_) => "it takes connections but opens no session; has its ensemble a quorum?".to_owned(),
-            },
-        },
-    };
-    format!("{server}: {said}")
 }
