@@ -200,6 +200,55 @@ fn a_server_that_cannot_start_says_why() {
     );
 }
 
+/// Connects as users do, for what is too much to do by hand.
+fn connects(
+    connect: impl Future<Output = Result<zookeeper_client::Client, zookeeper_client::Error>>,
+) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(async { connect.await?.list_children("/").await })
+        .is_ok()
+}
+
+#[test]
+fn a_server_knows_its_users_by_sasl() {
+    let server = Server::builder()
+        .sasl_digest("ada", "right")
+        .sasl_digest("bob", "left")
+        .start()
+        .unwrap();
+    let sign_in = |user: &'static str, password: &'static str| {
+        let sasl = zookeeper_client::SaslOptions::digest_md5(user, password);
+        let connector = zookeeper_client::Client::connector()
+            .with_sasl(sasl)
+            .with_fail_eagerly();
+        let address = server.address();
+        connects(async move { connector.connect(&address).await })
+    };
+    assert!(sign_in("ada", "right"));
+    assert!(sign_in("bob", "left"));
+    assert!(!sign_in("ada", "left"));
+}
+
+#[cfg(feature = "zookeeper-tls")]
+#[test]
+fn a_server_is_trusted_by_its_certificate_only() {
+    use zookeeper_client::{Client, TlsOptions};
+    let servers = [(); 2].map(|()| Server::builder().tls_self_signed().start().unwrap());
+    let trusting = |server: &Server| {
+        let certificate = fs::read_to_string(server.certificate()).unwrap();
+        let options = TlsOptions::new().with_pem_ca_certs(&certificate).unwrap();
+        let connector = Client::connector().with_tls(options).with_fail_eagerly();
+        let address = servers[0].secure_address();
+        connects(async move { connector.secure_connect(&address).await })
+    };
+    assert!(trusting(&servers[0]));
+    assert!(!trusting(&servers[1]));
+}
+
 #[test]
 fn each_shared_chroot_is_new() {
     let chroots = [testing::shared_chroot(), testing::shared_chroot()];

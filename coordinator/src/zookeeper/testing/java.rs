@@ -1,10 +1,18 @@
 //! The server's process, and the guardian that ends it with its owner.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::{env, fs};
+
+/// Starting fast matters more than running fast.
+const FAST: [&str; 3] = [
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Xshare:auto",
+];
 
 const SERVER: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
@@ -53,13 +61,7 @@ impl Run {
             .arg(directory)
             .arg(directory.join("log"))
             .arg("java");
-        // Starting fast matters more than running fast.
-        command.args([
-            "-Xmx128m",
-            "-XX:TieredStopAtLevel=1",
-            "-XX:+UseSerialGC",
-            "-Xshare:auto",
-        ]);
+        command.arg("-Xmx128m").args(FAST);
         command.arg("-Djava.net.preferIPv4Stack=true").args(options);
         command
             .args(["-cp", &classpath, SERVER])
@@ -126,10 +128,49 @@ impl Drop for Run {
     }
 }
 
+/// The name of the file with the certificate that [`make_key`] makes.
+pub(super) const CERTIFICATE: &str = "certificate.pem";
+
+/// Makes a key for `127.0.0.1` with a certificate that it signed itself, by Java's own tool. Returns the key store, which
+/// is in PKCS 12, and its password.
+pub(super) fn make_key(directory: &Path) -> io::Result<(PathBuf, &'static str)> {
+    let password = "only-for-tests";
+    let store = directory.join("key.p12");
+    let tool = |words: &str, file: &[&OsStr]| {
+        let mut command = Command::new("java");
+        command
+            .args(FAST)
+            .args(["-m", "java.base/sun.security.tools.keytool.Main"]);
+        command
+            .args(words.split(' '))
+            .args(["-alias", "server", "-storepass", password, "-keystore"])
+            .arg(&store);
+        let output = command.args(file).output()?;
+        let said =
+            || String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("no key was made: {}", said())))
+        }
+    };
+    let key =
+        "-keyalg EC -groupname secp256r1 -dname CN=localhost -ext san=ip:127.0.0.1,dns:localhost";
+    tool(
+        &format!("-genkeypair -storetype PKCS12 -validity 3650 {key}"),
+        &[],
+    )?;
+    tool(
+        "-exportcert -rfc",
+        &["-file".as_ref(), directory.join(CERTIFICATE).as_os_str()],
+    )?;
+    Ok((store, password))
+}
+
 /// The jars as the launcher found them, else those of the platform's package.
 fn classpath() -> io::Result<String> {
     let missing = |what: &str| {
-        let help = "run `./fulmar test`, which brings in what the tests need, or `apt-get install zookeeper`";
+        let help = "run `./fulmar test`, which brings in what the tests need, or `apt-get install libzookeeper-java default-jre-headless`";
         io::Error::new(
             io::ErrorKind::NotFound,
             format!("cannot start a ZooKeeper server: {what}; {help}"),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{env, fmt, fs, process};
 
-use super::java::Run;
+use super::java::{self, Run};
 use super::{PATIENCE, free_port, poll};
 
 /// How a server is configured before it starts; made by [`Server::builder`].
@@ -19,6 +19,7 @@ pub struct Builder {
     options: Vec<String>,
     jaas: String,
     secure: bool,
+    self_signed: bool,
 }
 
 impl Builder {
@@ -79,6 +80,16 @@ impl Builder {
         }
     }
 
+    /// As [`tls`](Self::tls), with a key that is made for this server alone, for `127.0.0.1` and `localhost`. Clients
+    /// trust it by [`Server::certificate`] and need none themselves.
+    #[must_use]
+    pub fn tls_self_signed(mut self) -> Self {
+        self.secure = true;
+        self.self_signed = true;
+        self.config("serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory")
+            .config("ssl.clientAuth=none")
+    }
+
     /// Starts the server and waits until it serves.
     ///
     /// # Errors
@@ -125,6 +136,13 @@ impl Builder {
                 "secureClientPort={secure}\nsecureClientPortAddress=127.0.0.1\n"
             ));
             server.secure_port = Some(secure);
+        }
+        if self.self_signed {
+            let (store, password) = java::make_key(&server.directory)?;
+            config.push_str(&format!(
+                "ssl.keyStore.location={}\nssl.keyStore.type=PKCS12\nssl.keyStore.password={password}\n",
+                store.display()
+            ));
         }
         if !self.jaas.is_empty() {
             let file = server.directory.join("jaas.conf");
@@ -186,6 +204,7 @@ impl Server {
             options: Vec::new(),
             jaas: String::new(),
             secure: false,
+            self_signed: false,
         }
     }
 
@@ -204,6 +223,20 @@ impl Server {
             "127.0.0.1:{}",
             self.secure_port.expect("the server was built with `tls`")
         )
+    }
+
+    /// The server's certificate, a PEM file.
+    ///
+    /// # Panics
+    ///
+    /// When the server was built without [`Builder::tls_self_signed`].
+    pub fn certificate(&self) -> PathBuf {
+        let file = self.directory.join(java::CERTIFICATE);
+        assert!(
+            file.exists(),
+            "the server was not built with `tls_self_signed`"
+        );
+        file
     }
 
     /// Where the server keeps its snapshots and transaction logs (in `version-2`).
