@@ -51,6 +51,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the run ended because this process no longer leads: another does, or will. Nothing sealed is lost, and the same
+    /// topology may be started again, to stand by until it leads once more.
+    #[must_use]
+    pub fn is_lost_leadership(&self) -> bool {
+        use fulmar_coordinator::Error as E;
+        matches!(
+            self,
+            Error::Coordinator(E::SessionLost { .. } | E::Deposed { .. } | E::Fenced { .. })
+        )
+    }
+
     pub(crate) fn config(what: impl Into<String>) -> Self {
         Error::Config { what: what.into() }
     }

@@ -53,6 +53,8 @@ pub use run::{
     BatchReport, Config, Durability, Failure, Home, OnPoison, Phases, Progress, Resumed, Running,
     StateView,
 };
+#[cfg(feature = "zookeeper")]
+pub use run::{Standing, ZooKeeper};
 pub use stream::{GroupedStream, StateHandle, StateSpec, Stream, Topology};
 
 pub use fulmar_coordinator as coordinator;

@@ -34,6 +34,12 @@ pub struct Config {
     pub(super) dead_letters: Option<Box<dyn Sink<DeadLetter>>>,
     pub(super) on_batch: Option<OnBatch>,
     pub(super) on_failure: Option<OnFailure>,
+    #[cfg(feature = "zookeeper")]
+    pub(super) zookeeper: Option<super::standby::ZooKeeper>,
+    #[cfg(feature = "zookeeper")]
+    pub(super) on_standing: Option<super::standby::OnStanding>,
+    #[cfg(feature = "zookeeper")]
+    pub(super) on_log: Option<super::standby::OnLog>,
 }
 
 impl Config {
@@ -51,6 +57,12 @@ impl Config {
             dead_letters: None,
             on_batch: None,
             on_failure: None,
+            #[cfg(feature = "zookeeper")]
+            zookeeper: None,
+            #[cfg(feature = "zookeeper")]
+            on_standing: None,
+            #[cfg(feature = "zookeeper")]
+            on_log: None,
         }
     }
 
@@ -147,6 +159,60 @@ impl Config {
     #[must_use]
     pub fn on_failure(mut self, tell: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
         self.on_failure = Some(Arc::new(tell));
+        self
+    }
+
+    /// The ledger is kept in ZooKeeper, and only the process that leads there runs the topology: [`crate::Plan::start`] waits until
+    /// this one does. All processes of a topology share the directory; whoever takes over waits until the one before has let go of it.
+    ///
+    /// A run ends with an error of [`Error::is_lost_leadership`] when leadership is lost; start the topology again then, to stand by.
+    ///
+    /// ```no_run
+    /// use fulmar::coordinator::zookeeper::ZooKeeperConfig;
+    /// use fulmar::{Config, Plan, ZooKeeper};
+    ///
+    /// # fn build() -> fulmar::Result<Plan> { unimplemented!() }
+    /// # async fn run() -> fulmar::Result<()> {
+    /// let zookeeper = ZooKeeper::connect(ZooKeeperConfig::parse("127.0.0.1:2181/app")?).await?;
+    /// loop {
+    ///     let config = Config::at("/shared/state").zookeeper(&zookeeper);
+    ///     let ended = match build()?.start(config).await {
+    ///         Ok(running) => running.drained().await,
+    ///         Err(error) => Err(error),
+    ///     };
+    ///     match ended {
+    ///         Err(error) if error.is_lost_leadership() => eprintln!("{error}"),
+    ///         ended => return ended,
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[cfg(feature = "zookeeper")]
+    #[must_use]
+    pub fn zookeeper(mut self, zookeeper: &super::standby::ZooKeeper) -> Self {
+        self.zookeeper = Some(zookeeper.clone());
+        self
+    }
+
+    /// Calls a function whenever it changes what this process is to the topology: waiting, leading, and why. It is logged in any case.
+    #[cfg(feature = "zookeeper")]
+    #[must_use]
+    pub fn on_standing(
+        mut self,
+        tell: impl Fn(&super::standby::Standing) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_standing = Some(Arc::new(tell));
+        self
+    }
+
+    /// Takes the live setting `log`: `None` means the program's own. An `Err` refuses the whole change, with this message.
+    #[cfg(feature = "zookeeper")]
+    #[must_use]
+    pub fn on_log(
+        mut self,
+        set: impl Fn(Option<&str>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_log = Some(Arc::new(set));
         self
     }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fulmar_coordinator::{
-    Action, Coordinator, Event, Ledger, LedgerRecord, Retry, Settings, Step, Term, Version, Write,
-    open_term,
+    Action, Coordinator, Event, Ledger, LedgerRecord, Settings, Step, Tuning, Version, Write,
 };
 use fulmar_state::TxId;
-use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -23,8 +22,6 @@ use crate::message::{Envelope, ToRecorder, ToSource, Transport};
 
 /// How often the coordinator hears the time when nothing else happens.
 const TICK: Duration = Duration::from_millis(20);
-/// How often a fence of unknown outcome is sent again before the start gives up.
-const FENCE_TRIES: u32 = 20;
 
 pub(super) struct Driver {
     coordinator: Coordinator,
@@ -41,8 +38,11 @@ pub(super) struct Driver {
 /// What the handle gives the driver to begin with.
 pub(super) struct Setup {
     pub(super) settings: Settings,
-    pub(super) term: Term,
+    /// Where it begins otherwise than the settings say.
+    pub(super) tuning: Option<Tuning>,
     pub(super) ledger: Box<dyn Ledger>,
+    /// The ledger's record as the term's fence wrote it, and its version.
+    pub(super) fenced: (LedgerRecord, Version),
     pub(super) mailboxes: Mailboxes,
     pub(super) inbox: UnboundedReceiver<ToDriver>,
     pub(super) progress: watch::Sender<Progress>,
@@ -55,8 +55,9 @@ pub(super) struct Setup {
 pub(super) fn run(setup: Setup) {
     let Setup {
         settings,
-        term,
-        mut ledger,
+        tuning,
+        ledger,
+        fenced: (record, version),
         mailboxes,
         mut inbox,
         progress,
@@ -64,31 +65,10 @@ pub(super) fn run(setup: Setup) {
         on_batch,
         on_failure,
     } = setup;
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return drop(started.send(Err(Error::config(format!(
-                "no asynchronous runtime can be made: {error}"
-            )))));
-        }
-    };
-    let opened = runtime
-        .block_on(open(ledger.as_mut(), &term))
-        .and_then(|fenced| Ok((fenced, Coordinator::new(settings)?)));
-    let ((record, version), coordinator) = match opened {
+    let opened = open(settings, ledger, &mailboxes);
+    let (runtime, coordinator, (writes, keeper)) = match opened {
         Ok(opened) => opened,
         Err(error) => return drop(started.send(Err(error))),
-    };
-    let writes = match spawn_ledger(ledger, runtime.handle().clone(), &mailboxes) {
-        Ok(writes) => writes,
-        Err(error) => {
-            return drop(started.send(Err(Error::config(format!(
-                "no thread can be started: {error}"
-            )))));
-        }
     };
     let resumed = Resumed {
         txid: record.sealed.map_or(TxId::ZERO, |attempt| attempt.txid),
@@ -108,36 +88,37 @@ pub(super) fn run(setup: Setup) {
         on_batch,
         on_failure,
     };
-    let outcome = runtime.block_on(driver.serve(&mut inbox, record, version));
+    let outcome = runtime.block_on(driver.serve(&mut inbox, tuning, record, version));
     driver.end(outcome);
+    // With the driver went the last sender of writes: the ledger is let go before this thread is.
+    drop(keeper.join());
 }
 
-async fn open(ledger: &mut dyn Ledger, term: &Term) -> Result<(LedgerRecord, Version)> {
-    let mut retry = |sent: u32, what: &str| {
-        tracing::warn!(sent, what, "the outcome of the fence is not known");
-        async move {
-            if sent >= FENCE_TRIES {
-                Retry::GiveUp
-            } else {
-                Retry::Again
-            }
-        }
-        .boxed()
-    };
-    Ok(open_term(ledger, term, &mut retry).await?)
+type LedgerThread = (mpsc::Sender<Write>, JoinHandle<()>);
+type Opened = (tokio::runtime::Runtime, Coordinator, LedgerThread);
+
+fn open(settings: Settings, ledger: Box<dyn Ledger>, mailboxes: &Mailboxes) -> Result<Opened> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime
+        .map_err(|error| Error::config(format!("no asynchronous runtime can be made: {error}")))?;
+    let coordinator = Coordinator::new(settings)?;
+    let writes = spawn_ledger(ledger, mailboxes)
+        .map_err(|error| Error::config(format!("no thread can be started: {error}")))?;
+    Ok((runtime, coordinator, writes))
 }
 
-/// The ledger has a thread of its own, since a file's fsync blocks; a networked one uses the driver's runtime.
+/// The ledger has a thread of its own, since a file's fsync blocks.
 fn spawn_ledger(
     mut ledger: Box<dyn Ledger>,
-    runtime: tokio::runtime::Handle,
     mailboxes: &Mailboxes,
-) -> std::io::Result<mpsc::Sender<Write>> {
+) -> std::io::Result<LedgerThread> {
     let (writes, inbox) = mpsc::channel::<Write>();
     let driver = mailboxes.driver.clone();
     let body = move || {
         while let Ok(Write { record, expected }) = inbox.recv() {
-            let outcome = runtime.block_on(ledger.write(&record, expected));
+            let outcome = futures::executor::block_on(ledger.write(&record, expected));
             if driver
                 .send(ToDriver::Event(Event::Ledger { expected, outcome }))
                 .is_err()
@@ -146,10 +127,10 @@ fn spawn_ledger(
             }
         }
     };
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("fulmar-ledger".into())
         .spawn(body)?;
-    Ok(writes)
+    Ok((writes, thread))
 }
 
 #[allow(
@@ -168,9 +149,13 @@ impl Driver {
     async fn serve(
         &mut self,
         inbox: &mut UnboundedReceiver<ToDriver>,
+        tuning: Option<Tuning>,
         record: LedgerRecord,
         version: Version,
     ) -> Result<()> {
+        if let Some(over) = tuning.and_then(|tuning| self.tune(tuning)) {
+            return over;
+        }
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next = Some(Event::Fenced { record, version });
@@ -199,6 +184,14 @@ impl Driver {
                     next = Some(event);
                 }
                 Some(ToDriver::Fatal(reason)) => return Err(Error::Halted { reason }),
+                Some(ToDriver::Lost(error)) => return Err(error.into()),
+                Some(ToDriver::Tune(tuning, done)) => {
+                    if let Some(over) = self.tune(tuning) {
+                        return over;
+                    }
+                    // Whoever waits for it may have gone with its term.
+                    let _ = done.send(());
+                }
                 Some(ToDriver::Published(txid)) => {
                     self.progress
                         .send_modify(|progress| progress.published = txid);
@@ -211,6 +204,14 @@ impl Driver {
                 Some(ToDriver::Abandon) | None => return Err(Error::Ended),
             }
         }
+    }
+
+    /// Settings that changed: they count from the next batch on.
+    fn tune(&mut self, tuning: Tuning) -> Option<Result<()>> {
+        tuning
+            .events()
+            .into_iter()
+            .find_map(|event| self.step(event))
     }
 
     /// A batch that waits for its limit of time must not hold up a stop.

@@ -7,6 +7,7 @@ use fulmar_state::{AnyShard, Shard, StateId, TxId, Value, hash_key, partition_of
 use tokio::sync::{oneshot, watch};
 
 use super::mailbox::{Mailboxes, ToDriver};
+use super::open::Seat;
 use crate::data::Key;
 use crate::error::{Error, Result};
 use crate::message::{Envelope, ReadState, ToRecorder, Transport};
@@ -73,6 +74,8 @@ pub struct Running {
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) recorder: Option<JoinHandle<()>>,
     pub(super) name: String,
+    /// What the run stands on: let go last, when no thread needs it any more.
+    pub(super) seat: Option<Seat>,
 }
 
 impl Running {
@@ -216,6 +219,7 @@ impl Running {
             .for_each(|thread| drop(thread.join()));
         self.mailboxes.stop_recorder();
         drop(self.recorder.take().map(JoinHandle::join));
+        drop(self.seat.take());
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::mpsc::Sender;
 
-use fulmar_coordinator::Event;
+use fulmar_coordinator::{Event, Tuning};
 use fulmar_state::{FoldJob, TxId};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use crate::message::{Envelope, ToExecutor, ToPublisher, ToRecorder, ToSource, Transport};
 
@@ -18,6 +19,18 @@ pub(super) enum Mail<T> {
 pub(super) enum ToDriver {
     Event(Event),
     Fatal(String),
+    /// Leadership is lost: the term ends at once.
+    #[cfg_attr(
+        not(feature = "zookeeper"),
+        expect(dead_code, reason = "nothing takes an embedded term away")
+    )]
+    Lost(fulmar_coordinator::Error),
+    /// Settings changed; told back when they count.
+    #[cfg_attr(
+        not(feature = "zookeeper"),
+        expect(dead_code, reason = "only ZooKeeper brings settings while running")
+    )]
+    Tune(Tuning, oneshot::Sender<()>),
     Published(TxId),
     /// The lag of a source changed, in bytes.
     Lag(usize, u64),

@@ -3,13 +3,19 @@
 mod config;
 mod driver;
 mod handle;
+#[cfg(feature = "zookeeper")]
+mod live;
 mod mailbox;
 mod open;
+#[cfg(feature = "zookeeper")]
+mod standby;
 mod threads;
 
 pub use config::Config;
 pub use handle::{Progress, Resumed, Running, StateView};
 pub use open::Home;
+#[cfg(feature = "zookeeper")]
+pub use standby::{Standing, ZooKeeper};
 
 pub use fulmar_coordinator::{BatchReport, Failure, OnPoison, Phases};
 pub use fulmar_state::Durability;

@@ -1,16 +1,20 @@
 //! Opens a directory (or memory), and starts every part of a worker on its thread.
 
+use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use fulmar_coordinator::{
-    FileLedger, Ledger, MemoryLedger, Settings, SpoutInfo, Term, WorkerId, WriterId, check_term,
+    FileLedger, Ledger, LedgerRecord, MemoryLedger, Retry, Settings, SpoutInfo, Term, Tuning,
+    Version, WorkerId, WriterId, open_term,
 };
 use fulmar_state::{
     FoldJob, MemoryStorage, StateFamily, StateSchema, Storage, Store, StoreIdentity, TxId,
 };
+use futures::FutureExt as _;
+use futures::future::ready;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::Config;
@@ -32,6 +36,9 @@ const MIN_LOG_BUFFERS: usize = 8 << 20;
 
 /// One worker is the whole system.
 const WORKER: WorkerId = WorkerId(0);
+
+/// How often a fence of unknown outcome is sent again before the start gives up.
+const FENCE_TRIES: u32 = 20;
 
 struct Inboxes {
     executors: Vec<Receiver<Mail<ToExecutor>>>,
@@ -79,7 +86,11 @@ pub struct Home {
 }
 
 #[cfg(feature = "rocksdb")]
-fn open_store(dir: &Path, config: &Config, families: &[StateFamily]) -> Result<Arc<dyn Storage>> {
+pub(super) fn open_store(
+    dir: &Path,
+    config: &Config,
+    families: &[StateFamily],
+) -> Result<Arc<dyn Storage>> {
     use fulmar_state::{RocksOptions, RocksStorage};
     let options = RocksOptions {
         cache_bytes: config.memory / 4,
@@ -95,43 +106,91 @@ fn open_store(dir: &Path, config: &Config, families: &[StateFamily]) -> Result<A
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn open_store(dir: &Path, _config: &Config, _families: &[StateFamily]) -> Result<Arc<dyn Storage>> {
+pub(super) fn open_store(
+    dir: &Path,
+    _config: &Config,
+    _families: &[StateFamily],
+) -> Result<Arc<dyn Storage>> {
     Err(Error::Directory {
         path: dir.to_path_buf(),
         what: "the engine was built without RocksDB".into(),
     })
 }
 
+/// A term that is fenced, and all it stands on.
+pub(super) struct Opened {
+    pub(super) ledger: Box<dyn Ledger>,
+    /// The ledger's record as the fence wrote it, and its version.
+    pub(super) fenced: (LedgerRecord, Version),
+    pub(super) storage: Arc<dyn Storage>,
+    /// What to begin with, where it differs from the configuration.
+    pub(super) tuning: Option<Tuning>,
+    /// Called once there is somebody to tell that the term is lost; what it answers is kept until every thread has ended.
+    pub(super) seat: Option<TakeSeat>,
+}
+
+pub(super) type Seat = Box<dyn Any + Send + Sync>;
+pub(super) type TakeSeat = Box<dyn FnOnce(&Mailboxes) -> Seat + Send>;
+
 pub(super) async fn start(plan: Plan, config: Config) -> Result<Running> {
     let Some(dir) = config.dir.clone() else {
         let storage = Arc::new(MemoryStorage::new(&plan.states()));
-        return start_on(
-            plan,
-            Home {
-                ledger: Box::new(MemoryLedger::new()),
-                storage,
-            },
-            config,
-        )
-        .await;
+        let ledger = Box::new(MemoryLedger::new());
+        return start_on(plan, Home { ledger, storage }, config).await;
     };
     config.check()?;
-    // The ledger first: its lock is that of the whole directory, and another topology must not touch the state.
-    let mut ledger = FileLedger::open(&dir, config.durability)?;
-    check_term(&mut ledger, &term_of(&plan)).await?;
+    #[cfg(feature = "zookeeper")]
+    if let Some(zookeeper) = config.zookeeper.clone() {
+        return super::standby::start(plan, config, &zookeeper, &dir).await;
+    }
+    // The ledger's lock is that of the whole directory, and the fence keeps another topology from touching the state.
+    let mut ledger: Box<dyn Ledger> = Box::new(FileLedger::open(&dir, config.durability)?);
+    let fenced = fence(ledger.as_mut(), &term_of(&plan)).await?;
     let storage = open_store(&dir, &config, &plan.states())?;
-    start_on(
-        plan,
-        Home {
-            ledger: Box::new(ledger),
-            storage,
-        },
-        config,
-    )
-    .await
+    launch(plan, config, Opened::embedded(ledger, fenced, storage)).await
 }
 
-fn term_of(plan: &Plan) -> Term {
+/// Starts the topology on a ledger and a storage that are open.
+pub(super) async fn start_on(plan: Plan, home: Home, config: Config) -> Result<Running> {
+    let Home {
+        mut ledger,
+        storage,
+    } = home;
+    let fenced = fence(ledger.as_mut(), &term_of(&plan)).await?;
+    launch(plan, config, Opened::embedded(ledger, fenced, storage)).await
+}
+
+impl Opened {
+    fn embedded(
+        ledger: Box<dyn Ledger>,
+        fenced: (LedgerRecord, Version),
+        storage: Arc<dyn Storage>,
+    ) -> Opened {
+        Opened {
+            ledger,
+            fenced,
+            storage,
+            tuning: None,
+            seat: None,
+        }
+    }
+}
+
+/// Fences on a ledger whose outcomes are unknown by fault only: such a one has no reason to answer better later.
+async fn fence(ledger: &mut dyn Ledger, term: &Term) -> Result<(LedgerRecord, Version)> {
+    let mut retry = |sent: u32, what: &str| {
+        tracing::warn!(sent, what, "the outcome of the fence is not known");
+        let again = if sent >= FENCE_TRIES {
+            Retry::GiveUp
+        } else {
+            Retry::Again
+        };
+        ready(again).boxed()
+    };
+    Ok(open_term(ledger, term, &mut retry).await?)
+}
+
+pub(super) fn term_of(plan: &Plan) -> Term {
     Term {
         topology: plan.name.clone(),
         fingerprint: plan.fingerprint.clone(),
@@ -139,17 +198,17 @@ fn term_of(plan: &Plan) -> Term {
     }
 }
 
-/// Starts the topology on a ledger and a storage that are open.
-pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> Result<Running> {
+/// Starts every thread; answers when the workers stand at what is sealed.
+pub(super) async fn launch(mut plan: Plan, mut config: Config, opened: Opened) -> Result<Running> {
     let executors = config.check()?;
-    let Home { ledger, storage } = home;
     let (mailboxes, inboxes) = mailboxes(executors, plan.graph.spouts.len());
     let (progress, watched) = watch::channel(Progress::default());
     let (started, resumed) = oneshot::channel();
     let setup = Setup {
         settings: settings_of(&plan, &config),
-        term: term_of(&plan),
-        ledger,
+        tuning: opened.tuning,
+        ledger: opened.ledger,
+        fenced: opened.fenced,
         mailboxes: mailboxes.clone(),
         inbox: inboxes.driver,
         progress,
@@ -157,7 +216,7 @@ pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> 
         on_batch: config.on_batch.take(),
         on_failure: config.on_failure.take(),
     };
-    let parts = Parts::new(&mut plan, &mut config, executors, &storage)?;
+    let parts = Parts::new(&mut plan, &mut config, executors, &opened.storage)?;
     let mut running = Running {
         resumed: Resumed {
             txid: TxId::ZERO,
@@ -170,6 +229,7 @@ pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> 
         threads: Vec::new(),
         recorder: None,
         name: plan.name,
+        seat: opened.seat.map(|take| take(&mailboxes)),
     };
     let no_thread =
         |error: std::io::Error| Error::config(format!("no thread can be started: {error}"));
@@ -180,7 +240,7 @@ pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> 
         inboxes.flusher,
         inboxes.publisher,
     );
-    let recorder = parts.spawn(boxes, storage, &mailboxes, &mut running.threads);
+    let recorder = parts.spawn(boxes, opened.storage, &mailboxes, &mut running.threads);
     running.recorder = Some(recorder.map_err(no_thread)?);
     let driver = threads::spawn("fulmar-driver".into(), mailboxes, move |_| {
         driver::run(setup)
@@ -190,7 +250,7 @@ pub(super) async fn start_on(mut plan: Plan, home: Home, mut config: Config) -> 
     Ok(running)
 }
 
-fn settings_of(plan: &Plan, config: &Config) -> Settings {
+pub(super) fn settings_of(plan: &Plan, config: &Config) -> Settings {
     let spouts = plan.graph.spouts.iter().map(|spout| SpoutInfo {
         name: spout.name.clone(),
         replays: spout.spout.replays(),

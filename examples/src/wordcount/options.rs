@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use fulmar::coordinator::zookeeper::ZooKeeperConfig;
 
 use super::size;
 
@@ -31,6 +32,19 @@ pub struct Options {
     /// Without it the state lives in a temporary directory that goes away with the run
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+
+    /// Keep the ledger in ZooKeeper at HOST:PORT[,HOST:PORT...][/CHROOT]. Of all processes of one name one leads and counts; the others stand by
+    /// and take over. They share --state. Credentials come from the environment (FULMAR_ZOOKEEPER_DIGEST_FILE and others, see the book)
+    #[arg(long, value_name = "SERVERS", requires = "state", value_parser = zookeeper)]
+    pub zookeeper: Option<ZooKeeperConfig>,
+
+    /// The name of the topology: what the ledger is kept under
+    #[arg(long, value_name = "NAME", default_value = "wordcount", value_parser = name)]
+    pub name: String,
+
+    /// How long the servers wait for a process that says nothing before another takes over
+    #[arg(long, value_name = "MS", requires = "zookeeper", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    pub session_timeout: Option<u64>,
 
     /// Write the counts here at the end: word, tab, count, sorted bytewise; the file is replaced atomically. Without it
     /// the 20 most frequent words are shown
@@ -146,6 +160,18 @@ fn replayable(file: &str) -> Result<PathBuf, String> {
         );
     }
     Ok(path.to_path_buf())
+}
+
+fn zookeeper(servers: &str) -> Result<ZooKeeperConfig, String> {
+    ZooKeeperConfig::parse(servers).map_err(|error| error.to_string())
+}
+
+fn name(name: &str) -> Result<String, String> {
+    match name {
+        "" => Err("give at least one letter".into()),
+        name if name.len() > 200 => Err("give 200 bytes at most".into()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 fn bytes(text: &str) -> Result<usize, String> {

@@ -1,10 +1,13 @@
 //! One run: from the options over the start, the end or the interruption, to what is shown of it.
 
 use std::io::{self, Write};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use fulmar::{Config, Plan, Progress, Running, StateHandle, Word};
+use fulmar::{
+    BatchReport, Config, Plan, Progress, Running, Standing, StateHandle, Word, ZooKeeper,
+};
 use indicatif::ProgressBar;
 
 use super::home::Home;
@@ -31,7 +34,7 @@ pub(super) enum Outcome {
 pub(super) fn run(options: Options) -> Result<Outcome> {
     let line = progress::line();
     log::init(&line);
-    let (plan, counts) = topology::build(topology::lines(&options)?, options.fold)?;
+    let (plan, counts) = build(&options)?;
     if options.explain {
         write_out(|out| writeln!(out, "{}", plan.explain()))?;
         return Ok(Outcome::Done);
@@ -40,7 +43,12 @@ pub(super) fn run(options: Options) -> Result<Outcome> {
     paths::refuse_overwriting(&options)?;
     let interrupt = Interrupt::listen()?;
     let home = Home::new(options.state.as_deref(), &interrupt)?;
-    let (stats, config) = config(&options, &home)?;
+    let (stats, reports) = options
+        .stats
+        .as_deref()
+        .map(Stats::create)
+        .transpose()?
+        .unzip();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build();
@@ -50,36 +58,25 @@ pub(super) fn run(options: Options) -> Result<Outcome> {
         output,
         interrupt,
         home,
+        reports,
         line,
     };
-    let outcome = runtime.block_on(run.counted(plan, config, &counts));
+    let outcome = runtime.block_on(run.whole(plan, &counts));
     run.line.finish_and_clear();
-    // By now the engine is gone, and with it the other end of the statistics.
+    let Run { home, reports, .. } = run;
+    // By now the engine is gone, and with it the other ends of the statistics.
+    drop(reports);
     let finished = stats.map_or(Ok(()), Stats::finish);
-    let closed = run.home.close();
+    let closed = home.close();
     let outcome = outcome?;
     finished?;
     closed?;
     Ok(outcome)
 }
 
-fn config(options: &Options, home: &Home) -> Result<(Option<Stats>, Config)> {
-    let mut config = Config::at(home.dir())
-        .batch_records(options.batch_lines)
-        .batch_time(options.batch_time())
-        .max_pending(options.max_pending.into())
-        .memory(options.memory)
-        .durability(options.durability.into());
-    if let Some(executors) = options.executors {
-        config = config.executors(executors);
-    }
-    let Some(path) = &options.stats else {
-        return Ok((None, config));
-    };
-    let (stats, reports) = Stats::create(path)?;
-    // Should its file fail, the run goes on, and tells it at the end.
-    let config = config.on_batch(move |report| drop(reports.send(report.clone())));
-    Ok((Some(stats), config))
+fn build(options: &Options) -> Result<(Plan, StateHandle<Word, u64>)> {
+    let lines = topology::lines(options)?;
+    Ok(topology::build(&options.name, lines, options.fold)?)
 }
 
 struct Run {
@@ -87,6 +84,7 @@ struct Run {
     output: Option<Output>,
     interrupt: Interrupt,
     home: Home,
+    reports: Option<Sender<BatchReport>>,
     line: ProgressBar,
 }
 
@@ -97,6 +95,64 @@ enum First {
 }
 
 impl Run {
+    /// The run itself; with ZooKeeper as many terms as it takes, since leadership may be lost and won again.
+    async fn whole(&self, plan: Plan, counts: &StateHandle<Word, u64>) -> Result<Outcome> {
+        let Some(servers) = &self.options.zookeeper else {
+            return self.counted(plan, self.config(), counts).await;
+        };
+        let mut servers = servers.clone().with_env()?;
+        if let Some(timeout) = self.options.session_timeout {
+            servers = servers.session_timeout(Duration::from_millis(timeout));
+        }
+        let zookeeper = tokio::select! {
+            biased;
+            connected = ZooKeeper::connect(servers) => connected?,
+            () = self.interrupt.asked() => return Ok(self.interrupted_waiting()),
+        };
+        let mut plan = plan;
+        loop {
+            let line = self.line.clone();
+            let tell = move |standing: &Standing| line.suspend(|| say(&standing.to_string()));
+            let config = self.config().zookeeper(&zookeeper);
+            let config = config.on_standing(tell);
+            match self.counted(plan, config, counts).await {
+                Err(error) if lost_leadership(&error) => {
+                    self.line
+                        .suspend(|| say(&format!("{}; stands by", text::one_line(&error))));
+                    plan = build(&self.options)?.0;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn config(&self) -> Config {
+        let options = &self.options;
+        let mut config = Config::at(self.home.dir())
+            .batch_records(options.batch_lines)
+            .batch_time(options.batch_time())
+            .max_pending(options.max_pending.into())
+            .memory(options.memory)
+            .durability(options.durability.into());
+        if let Some(executors) = options.executors {
+            config = config.executors(executors);
+        }
+        match self.reports.clone() {
+            // Should the statistics' file fail, the run goes on, and tells it at the end.
+            Some(reports) => config.on_batch(move |report| drop(reports.send(report.clone()))),
+            None => config,
+        }
+    }
+
+    fn interrupted_waiting(&self) -> Outcome {
+        say("interrupted before this process led; nothing was counted by it");
+        if self.options.follow {
+            Outcome::Done
+        } else {
+            Outcome::Interrupted
+        }
+    }
+
     #[allow(
         clippy::disallowed_methods,
         reason = "showing speeds is a shell's work: it reads the clock"
@@ -107,7 +163,11 @@ impl Run {
         config: Config,
         counts: &StateHandle<Word, u64>,
     ) -> Result<Outcome> {
-        let running = plan.start(config).await?;
+        let running = tokio::select! {
+            biased;
+            running = plan.start(config) => running?,
+            () = self.interrupt.asked() => return Ok(self.interrupted_waiting()),
+        };
         let began = Instant::now();
         let resumed = running.resumed();
         let from = match resumed.txid.0 {
@@ -228,6 +288,12 @@ impl Run {
             ));
         }
     }
+}
+
+fn lost_leadership(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<fulmar::Error>()
+        .is_some_and(fulmar::Error::is_lost_leadership)
 }
 
 /// Writes to standard output. A reader that has seen enough, like `head`, is no error.

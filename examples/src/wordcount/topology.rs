@@ -9,10 +9,11 @@ use super::options::{Options, SpoutKind};
 
 /// The program, ready to run, and the state that it fills.
 pub(super) fn build(
+    name: &str,
     lines: TextFiles,
     folded: bool,
 ) -> fulmar::Result<(Plan, StateHandle<Word, u64>)> {
-    let topology = Topology::new("wordcount");
+    let topology = Topology::new(name);
     let lines = topology.spout("lines", lines);
     // The name stands in the ledger: counts of folded words and counts of plain ones are never mixed.
     let words = if folded {
