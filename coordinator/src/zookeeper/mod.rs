@@ -6,17 +6,29 @@
 
 mod config;
 mod credentials;
+mod election;
 mod environment;
+mod identity;
 mod live;
+mod lock;
+mod member;
+mod members;
 mod path;
 mod probe;
+mod queue;
 mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
 
 pub use config::ZooKeeperConfig;
+pub use election::{Candidate, Election, Leadership};
+pub use identity::Identity;
 pub use live::{Change, LiveConfig};
+pub use lock::{Lock, LockGuard};
+pub use member::Member;
+pub use members::Membership;
 pub use path::TopologyPaths;
+pub use queue::Ahead;
 pub use session::Session;
 pub use tls::Tls;

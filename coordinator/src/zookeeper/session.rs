@@ -1,5 +1,9 @@
 //! One ZooKeeper session: its thread, its calls, its lease, its end.
 
+#[cfg(feature = "testing")]
+mod expire;
+mod weak;
+
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -13,6 +17,8 @@ use super::config::ZooKeeperConfig;
 use super::path::TopologyPaths;
 use super::probe::no_server;
 use crate::error::{Error, Result};
+
+pub(super) use weak::WeakSession;
 
 /// How long a session that is let go waits until the servers know.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -63,7 +69,9 @@ impl CallError {
             },
             CallError::Refused(zk::Error::InvalidAcl) => Error::Denied {
                 path: path.to_owned(),
-                what: format!("{what} it would leave it to nobody, since the servers do not know us by our credentials; do they know the scheme (SASL, client certificates)?"),
+                what: format!(
+                    "{what} it would leave it to nobody, since the servers do not know us by our credentials; do they know the scheme (SASL, client certificates)?"
+                ),
             },
             CallError::Refused(cause) => Error::Refused {
                 what,
@@ -245,12 +253,22 @@ impl Session {
         F: FnOnce(zk::Client) -> R + Send + 'static,
         R: Future<Output = std::result::Result<T, zk::Error>> + Send + 'static,
     {
+        answered(self.start(call)?).await
+    }
+
+    /// Sends a call. It goes on if nobody waits for its answer.
+    fn start<T, F, R>(&self, call: F) -> std::result::Result<Answer<T>, CallError>
+    where
+        T: Send + 'static,
+        F: FnOnce(zk::Client) -> R + Send + 'static,
+        R: Future<Output = std::result::Result<T, zk::Error>> + Send + 'static,
+    {
         if let Some(error) = self.has_ended() {
             return Err(CallError::Lost(error));
         }
         let client = self.client().clone();
         let deadline = self.deadline();
-        let answer = self.inner.handle.spawn(async move {
+        Ok(self.inner.handle.spawn(async move {
             match tokio::time::timeout(deadline, call(client)).await {
                 Ok(answer) => answer.map_err(CallError::of),
                 Err(_) => Err(CallError::Unknown(format!(
@@ -258,15 +276,14 @@ impl Session {
                     deadline.as_millis()
                 ))),
             }
-        });
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(CallError::Lost(self.has_ended().unwrap_or_else(gone))),
-        }
+        }))
     }
 
     /// Like [`Session::call`]; an answer also renews the lease. For writes, which a quorum must have taken.
-    pub(super) async fn call_confirming<T, F, R>(&self, call: F) -> std::result::Result<T, CallError>
+    pub(super) async fn call_confirming<T, F, R>(
+        &self,
+        call: F,
+    ) -> std::result::Result<T, CallError>
     where
         T: Send + 'static,
         F: FnOnce(zk::Client) -> R + Send + 'static,
@@ -301,7 +318,7 @@ impl Session {
     /// Makes a persistent node, and those above it, unless it is there. Its data is that of whoever makes it first.
     pub(super) async fn make(&self, path: &str, data: &'static [u8]) -> Result<()> {
         let (at, acls) = (path.to_owned(), self.config().acls());
-        let call = move |client: zk::Client| make(client, at.clone(), data, acls.clone());
+        let call = move |client: zk::Client| make(client, at.clone(), data, acls);
         let made = self.settle(call).await;
         made.map_err(|error| error.into_error("creating", path))
     }
@@ -318,9 +335,29 @@ impl Session {
             .expect("it is taken only when the last clone is dropped")
     }
 
-    /// The client's runtime, for tasks that must outlive whoever starts them.
-    pub(super) fn handle(&self) -> &Handle {
+    /// This session for a task that must not keep it open.
+    pub(super) fn downgrade(&self) -> WeakSession {
+        WeakSession::new(self)
+    }
+
+    /// The runtime that the session lives on: for tasks that must outlive whoever starts them. They end with the session at the latest.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
         &self.inner.handle
+    }
+
+    /// Starts what nobody waits for. It ends with the session at the latest.
+    pub(super) fn spawn<F, R>(&self, task: F)
+    where
+        F: FnOnce(zk::Client) -> R,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        drop(self.inner.handle.spawn(task(self.client().clone())));
+    }
+
+    /// A path as ZooKeeper's shell knows it.
+    pub(super) fn shown(&self, path: &str) -> String {
+        format!("{}{path}", self.config().chroot())
     }
 }
 
@@ -334,6 +371,16 @@ impl Drop for Inner {
             // Bounded by FAREWELL: the next one in the queue should hear of it before this process is gone.
             drop(thread.join());
         }
+    }
+}
+
+type Answer<T> = tokio::task::JoinHandle<std::result::Result<T, CallError>>;
+
+async fn answered<T>(answer: Answer<T>) -> std::result::Result<T, CallError> {
+    match answer.await {
+        Ok(answer) => answer,
+        // The session's thread has ended.
+        Err(_) => Err(CallError::Lost(gone())),
     }
 }
 
@@ -423,12 +470,12 @@ fn serve(config: &ZooKeeperConfig, ready: oneshot::Sender<Result<Connected>>) {
 /// Ends when the session has ended, having told how.
 async fn follow(states: &mut zk::StateWatcher, tell: &watch::Sender<Option<Error>>) {
     let state = follow_to_end(states).await;
-    let error = match state {
-        zk::SessionState::AuthFailed => lost(&zk::Error::AuthFailed),
-        state => Error::SessionLost {
-            what: state.to_string().to_lowercase(),
-        },
-    };
+    // As a call says it that hears of it first.
+    let error = lost(&match state {
+        zk::SessionState::AuthFailed => zk::Error::AuthFailed,
+        zk::SessionState::Expired => zk::Error::SessionExpired,
+        _ => zk::Error::ClientClosed,
+    });
     tell.send_replace(Some(error));
     // Calls that are under way are answered by the client; whoever holds the session may still ask how it ended.
     std::future::pending().await
@@ -487,7 +534,12 @@ async fn connect(config: &ZooKeeperConfig) -> Result<(zk::Client, Instant)> {
     if config.chroot().is_empty() {
         return Ok((client, sent));
     }
-    let made = make(client.clone(), config.chroot().to_owned(), b"", config.acls());
+    let made = make(
+        client.clone(),
+        config.chroot().to_owned(),
+        b"",
+        config.acls(),
+    );
     let made = match tokio::time::timeout(patience, made).await {
         Ok(made) => made.map_err(CallError::of),
         Err(_) => Err(CallError::Unknown("no answer in time".into())),
