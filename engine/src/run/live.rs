@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use fulmar_coordinator::zookeeper::{LiveConfig, Session, TopologyPaths};
-use fulmar_coordinator::{LiveSettings, Result as CoordinatorResult, Settings, Tuning, WriterId};
+use fulmar_coordinator::{
+    Error as CoordinatorError, LiveSettings, Result as CoordinatorResult, Settings, Tuning,
+    WriterId,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::config::Config;
 use super::mailbox::ToDriver;
 use super::standby::{OnLog, Standing, Teller};
 use crate::error::Result;
+
+/// How long to wait before something that went wrong at the servers is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Follows the `config` node of a topology, over standing by and leading.
 pub(super) struct Follower {
@@ -29,13 +34,13 @@ impl Follower {
         session: &Session,
         paths: &TopologyPaths,
         id: WriterId,
-        config: &Config,
+        on_log: Option<OnLog>,
         teller: &Teller,
     ) -> Result<Follower> {
         let mut follower = Follower {
             session: session.clone(),
             live: LiveConfig::watch(session.clone(), paths.clone(), id).await?,
-            on_log: config.on_log.clone(),
+            on_log,
             teller: teller.clone(),
             settings: LiveSettings::default(),
             version: 0,
@@ -46,6 +51,9 @@ impl Follower {
             (follower.version, follower.settings) = (version, settings);
             // It was accepted once; the program may have changed since, and then keeps its own.
             drop(follower.set_log());
+        }
+        if !follower.settings.is_empty() {
+            follower.tell();
         }
         Ok(follower)
     }
@@ -119,12 +127,13 @@ pub(super) async fn lead(
     // The term began with what counted then.
     let mut outcome = follower.applied().await;
     loop {
-        if let Err(error) = &outcome {
-            if follower.session.has_ended().is_some() {
-                return;
+        match &outcome {
+            Ok(()) => {}
+            Err(CoordinatorError::SessionLost { .. }) => return,
+            Err(error) => {
+                tracing::warn!(%error, "live settings could not be read or acknowledged; it is tried again");
+                follower.session.pause(AGAIN).await;
             }
-            tracing::warn!(%error, "live settings could not be read or acknowledged; it is tried again");
-            follower.session.pause(Duration::from_millis(500)).await;
         }
         outcome = match follower.next().await {
             Ok(true) => {

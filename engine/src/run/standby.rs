@@ -5,7 +5,7 @@
 //! opposite order: when the next one hears that it leads, the directory is free.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use fulmar_coordinator::zookeeper::{
     ZooKeeperConfig, ZooKeeperLedger,
 };
 use fulmar_coordinator::{
-    Directory, Epoch, Error as CoordinatorError, Keeper, LedgerRecord, Retry, Term, Version,
-    check_term, open_term,
+    Directory, Durability, Epoch, Error as CoordinatorError, Fingerprint, Keeper, LedgerRecord,
+    Retry, Term, Version, WriterId, check_term, open_term,
 };
 use futures::FutureExt as _;
 
@@ -23,7 +23,7 @@ use super::config::Config;
 use super::handle::Running;
 use super::live::{Follower, lead};
 use super::mailbox::{Mailboxes, ToDriver};
-use super::open::{Opened, launch, open_store, settings_of, term_of};
+use super::open::{Opened, launch, open_store, settings_of};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
@@ -176,20 +176,37 @@ pub(super) async fn start(
     zookeeper: &ZooKeeper,
     dir: &Path,
 ) -> Result<Running> {
-    let teller = Teller {
-        on_standing: config.on_standing.clone(),
+    let wish = Wish {
+        topology: plan.name.clone(),
+        fingerprint: plan.fingerprint.clone(),
+        dir: dir.to_path_buf(),
+        durability: config.durability,
+        on_log: config.on_log.clone(),
+        teller: Teller {
+            on_standing: config.on_standing.clone(),
+        },
     };
     loop {
-        let session = zookeeper.session(&teller).await?;
-        match take_over(&plan, &config, &session, dir, &teller).await {
+        let session = zookeeper.session(&wish.teller).await?;
+        match take_over(&wish, &session).await {
             Ok(won) => return won.run(plan, config).await,
             Err(Error::Coordinator(error)) if is_passing(&error) => {
-                teller.tell(&Standing::Disconnected { error });
+                wish.teller.tell(&Standing::Disconnected { error });
                 session.pause(AGAIN).await;
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+/// What a process wants to lead, and with what.
+struct Wish {
+    topology: String,
+    fingerprint: Fingerprint,
+    dir: PathBuf,
+    durability: Durability,
+    on_log: Option<OnLog>,
+    teller: Teller,
 }
 
 /// A term that was won, fenced and has its directory.
@@ -209,29 +226,29 @@ struct Seat {
     session: Session,
 }
 
-async fn take_over(
-    plan: &Plan,
-    config: &Config,
-    session: &Session,
-    dir: &Path,
-    teller: &Teller,
-) -> Result<Won> {
-    let paths = TopologyPaths::new(&plan.name);
-    let term = term_of(plan);
-    let mut ledger = ZooKeeperLedger::open(session, &plan.name).await?;
+async fn take_over(wish: &Wish, session: &Session) -> Result<Won> {
+    let paths = TopologyPaths::new(&wish.topology);
+    let teller = &wish.teller;
+    let term = Term {
+        topology: wish.topology.clone(),
+        fingerprint: wish.fingerprint.clone(),
+        writer: WriterId::random(),
+    };
+    let mut ledger = ZooKeeperLedger::open(session, &wish.topology).await?;
     // Another topology of this name is told now, not when this process comes to lead.
     check_term(&mut ledger, &term).await?;
     let who = Identity::of_this_process(env!("CARGO_PKG_VERSION"));
     let membership =
         Membership::publish(session, &paths, term.writer, &member(who.clone())).await?;
-    let mut follower = Follower::begin(session, &paths, term.writer, config, teller).await?;
+    let mut follower =
+        Follower::begin(session, &paths, term.writer, wish.on_log.clone(), teller).await?;
     let candidate = Election::join(session, &paths.leader(), &who).await?;
     let leadership = stand_by(candidate, &mut follower, teller).await?;
     let fenced = fence(session, &mut ledger, &term).await?;
     teller.tell(&Standing::Elected {
         epoch: fenced.0.epoch,
     });
-    let directory = claim(dir, config, session, &leadership, teller).await?;
+    let directory = claim(wish, session, &leadership).await?;
     Ok(Won {
         ledger,
         fenced,
@@ -304,19 +321,13 @@ async fn fence(
 }
 
 /// Waits until the process before has let go of the directory: a stopped one keeps it, and it is never taken from it.
-async fn claim(
-    dir: &Path,
-    config: &Config,
-    session: &Session,
-    leadership: &Leadership,
-    teller: &Teller,
-) -> Result<Directory> {
+async fn claim(wish: &Wish, session: &Session, leadership: &Leadership) -> Result<Directory> {
     let mut told = false;
     loop {
-        match Directory::claim(dir, config.durability, Keeper::ZooKeeper) {
+        match Directory::claim(&wish.dir, wish.durability, Keeper::ZooKeeper) {
             Err(CoordinatorError::Locked { by, .. }) => {
                 if !std::mem::replace(&mut told, true) {
-                    teller.tell(&Standing::DirectoryHeld { by });
+                    wish.teller.tell(&Standing::DirectoryHeld { by });
                 }
             }
             claimed => return Ok(claimed?),
