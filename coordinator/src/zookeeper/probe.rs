@@ -64,13 +64,18 @@ fn probe(config: &ZooKeeperConfig, server: &str, until: Instant) -> String {
         return secure::probe(tls, address, until);
     }
     let _ = config;
-    match connect(address, until).and_then(|stream| ask(stream, QUESTION, until)) {
-        Err(error) => said(&error),
+    let stream = match connect(address, until) {
+        Ok(stream) => stream,
+        Err(error) => return said(&error),
+    };
+    // Whoever waits for more of a TLS record answers as little as one who is dead.
+    match ask(stream, QUESTION, until) {
         Ok(answer) if !answer.is_empty() => serving(&answer),
-        Ok(_) if speaks_tls(address, until) => {
+        _ if speaks_tls(address, until) => {
             "it speaks TLS, and no CA is given; set FULMAR_ZOOKEEPER_TLS_CA".to_owned()
         }
         Ok(_) => "it closes connections at once; is it a ZooKeeper server?".to_owned(),
+        Err(error) => said(&error),
     }
 }
 
