@@ -11,6 +11,9 @@ use std::{env, fmt, fs, process};
 use super::java::{self, Run};
 use super::{PATIENCE, free_port, poll};
 
+/// How often a server that does not answer within a second is asked.
+const ASKS: usize = 5;
+
 /// How a server is configured before it starts; made by [`Server::builder`].
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -310,7 +313,15 @@ impl Server {
 
     /// The answer to a four-letter command, such as `srvr` or `cons`; empty if the server gives none within 5 s.
     pub fn four_letter(&self, command: &str) -> String {
-        self.ask(command).unwrap_or_default()
+        // A server that is only just coming up may take a connection and forget it: asked again, it answers at once.
+        let answers = (0..ASKS).map_while(|_| match self.ask(command) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
+            answer => Some(answer.unwrap_or_default()),
+        });
+        answers
+            .into_iter()
+            .find(|answer| !answer.is_empty())
+            .unwrap_or_default()
     }
 
     /// The answer to `mntr`: the server's figures by their names, such as `zk_znode_count`; empty if it gives none.
@@ -411,7 +422,7 @@ impl Server {
     }
 
     fn ask(&self, command: &str) -> io::Result<String> {
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(1);
         let mut stream =
             TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], self.port)), limit)?;
         stream.set_read_timeout(Some(limit))?;
