@@ -372,6 +372,15 @@ async fn nobody_leads(session: &Session) {
     timeout(Duration::from_millis(1_500), gone).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_ledger_in_zookeeper_is_refused_for_a_state_in_memory() {
+    let zookeeper = Place::new().connect().await;
+    let (plan, _) = counting(10);
+    let refused = plan.start(Config::in_memory().zookeeper(&zookeeper)).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("state directory"), "{error}");
+}
+
 #[test]
 fn standings_are_said_in_words() {
     let standing = Standing::Waiting {

@@ -152,6 +152,12 @@ pub(super) async fn start(plan: Plan, config: Config) -> Result<Running> {
 
 /// Starts the topology on a ledger and a storage that are open.
 pub(super) async fn start_on(plan: Plan, home: Home, config: Config) -> Result<Running> {
+    #[cfg(feature = "zookeeper")]
+    if config.zookeeper.is_some() {
+        return Err(Error::config(
+            "a ledger in ZooKeeper goes with a state directory: use Config::at and Plan::start, or leave Config::zookeeper out",
+        ));
+    }
     let Home {
         mut ledger,
         storage,
