@@ -70,8 +70,8 @@ pub fn record(epoch: u64, writer: u128, sealed: u64) -> LedgerRecord {
 /// # Errors
 ///
 /// What the ledger says; a broken promise panics.
-pub async fn check<L: Ledger>(mut open: impl FnMut() -> Result<L>) -> Result<()> {
-    let mut ledger = open()?;
+pub async fn check<L: Ledger>(mut open: impl AsyncFnMut() -> Result<L>) -> Result<()> {
+    let mut ledger = open().await?;
     assert_eq!(ledger.load().await?, None, "a new ledger holds nothing");
     let first = record(1, 7, 0);
     refused(&mut ledger, &first, Version(3), None).await;
@@ -101,7 +101,7 @@ pub async fn check<L: Ledger>(mut open: impl FnMut() -> Result<L>) -> Result<()>
         current = next;
         if n % 7 == 0 {
             drop(ledger);
-            ledger = open()?;
+            ledger = open().await?;
         }
         assert_eq!(
             ledger.load().await?,
@@ -114,13 +114,13 @@ pub async fn check<L: Ledger>(mut open: impl FnMut() -> Result<L>) -> Result<()>
 
 /// A second writer takes over; the first one's writes are refused from then on.
 async fn fence<L: Ledger>(
-    mut open: impl FnMut() -> Result<L>,
+    mut open: impl AsyncFnMut() -> Result<L>,
     old: L,
     current: LedgerRecord,
     version: Version,
 ) -> Result<()> {
     drop(old);
-    let mut ledger = open()?;
+    let mut ledger = open().await?;
     let mut taken = current.clone();
     taken.epoch = Epoch(2);
     taken.writer = WriterId(9);
@@ -183,14 +183,14 @@ mod tests {
     #[test]
     fn the_memory_ledger_keeps_the_contract() {
         let ledger = MemoryLedger::new();
-        block_on(check(|| Ok(ledger.clone()))).unwrap();
+        block_on(check(async || Ok(ledger.clone()))).unwrap();
     }
 
     #[test]
     fn the_file_ledger_keeps_the_contract() {
         for durability in [Durability::Fsync, Durability::ProcessCrash] {
             let dir = tempfile::tempdir().unwrap();
-            block_on(check(|| {
+            block_on(check(async || {
                 open_patiently(&dir.path().join("ledger"), durability)
             }))
             .unwrap();

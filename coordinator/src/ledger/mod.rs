@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub use directory::{Directory, Keeper};
 pub use file::FileLedger;
 pub use memory::MemoryLedger;
+#[cfg(feature = "zookeeper")]
+pub(crate) use record::Elsewhere;
 pub use record::{FORMAT, LedgerRecord, MAX_RECORD, RecordError};
 
 /// Where the record of what is sealed lives: an embedded file, ZooKeeper, memory.

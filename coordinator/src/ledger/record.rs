@@ -1,6 +1,7 @@
 //! The ledger's record and its text form: one field a line, the first line names the format, the last is a checksum.
 //!
 //! Text, so that a person can read it with `cat` or with ZooKeeper's own shell. Names are percent-escaped, positions are hex.
+//! Where a record's text is bounded, as ZooKeeper's nodes are, its positions may stand elsewhere: one line names them instead ([`Elsewhere`]).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -106,9 +107,101 @@ impl LedgerRecord {
     /// The text form.
     #[must_use]
     pub fn encode(&self, version: Version) -> Vec<u8> {
-        let mut out = String::with_capacity(
-            512 + 64 * (self.positions.len() + self.fingerprint.lines().len()),
-        );
+        sealed_with_checksum(self.head(version) + &self.position_lines())
+    }
+
+    /// The text form of a record whose positions stand elsewhere, and the text that has to stand there.
+    #[cfg(feature = "zookeeper")]
+    pub(crate) fn encode_apart(
+        &self,
+        version: Version,
+        part_bytes: usize,
+    ) -> (Vec<u8>, Elsewhere, Vec<u8>) {
+        let positions = self.position_lines().into_bytes();
+        let elsewhere = Elsewhere {
+            name: self.positions_name(),
+            parts: positions.len().div_ceil(part_bytes),
+            bytes: positions.len(),
+            checksum: xxh3_64(&positions),
+        };
+        (
+            self.with_positions(version, Some(&elsewhere)),
+            elsewhere,
+            positions,
+        )
+    }
+
+    /// Reads the text form back, with the version it was written as. What it takes of memory is bounded by the text's size.
+    pub fn decode(bytes: &[u8]) -> Result<(LedgerRecord, Version), RecordError> {
+        match LedgerRecord::decode_head(bytes)? {
+            (record, version, None) => Ok((record, version)),
+            (_, _, Some(elsewhere)) => {
+                let name = elsewhere.name;
+                let what = format!(
+                    "its positions are not in it, but in ZooKeeper's nodes positions/{name}-..."
+                );
+                Err(RecordError::Corrupt(what))
+            }
+        }
+    }
+
+    /// Reads the text form back. If its positions stand elsewhere the record has none yet.
+    pub(crate) fn decode_head(
+        bytes: &[u8],
+    ) -> Result<(LedgerRecord, Version, Option<Elsewhere>), RecordError> {
+        let text = checked(bytes)?;
+        let (record, version, elsewhere) = Reader(text.lines())
+            .record()
+            .ok_or_else(|| RecordError::Corrupt("a line is not as expected".into()))?;
+        // The form is canonical: whatever does not come out the same was not written by this program.
+        if record.with_positions(version, elsewhere.as_ref()) != bytes {
+            return Err(RecordError::Corrupt("it is not in canonical form".into()));
+        }
+        Ok((record, version, elsewhere))
+    }
+
+    /// Takes the positions that stood elsewhere.
+    #[cfg(feature = "zookeeper")]
+    pub(crate) fn take_positions(
+        &mut self,
+        elsewhere: &Elsewhere,
+        text: &[u8],
+    ) -> Result<(), RecordError> {
+        let corrupt = |what: &str| Err(RecordError::Corrupt(what.to_owned()));
+        if text.len() != elsewhere.bytes || xxh3_64(text) != elsewhere.checksum {
+            return corrupt(
+                "its positions are not those that were written: their checksum does not match",
+            );
+        }
+        let lines = std::str::from_utf8(text).unwrap_or_default().lines();
+        if Reader(lines).rest(self) != Some(None) || self.position_lines().as_bytes() != text {
+            return corrupt("a line of its positions is not as expected");
+        }
+        Ok(())
+    }
+
+    fn with_positions(&self, version: Version, elsewhere: Option<&Elsewhere>) -> Vec<u8> {
+        let positions = match elsewhere {
+            None => self.position_lines(),
+            Some(Elsewhere {
+                name,
+                parts,
+                bytes,
+                checksum,
+            }) => {
+                format!("positions {name} {parts} {bytes} {checksum:016x}\n")
+            }
+        };
+        sealed_with_checksum(self.head(version) + &positions)
+    }
+
+    /// What positions that stand elsewhere are called: no other record has this name.
+    fn positions_name(&self) -> String {
+        format!("{}-{}-{}", self.txid(), self.epoch, self.writer)
+    }
+
+    fn head(&self, version: Version) -> String {
+        let mut out = String::with_capacity(512 + 64 * self.fingerprint.lines().len());
         let attempt = |attempt: Option<Attempt>| {
             attempt.map_or_else(|| "none".to_owned(), |attempt| attempt.to_string())
         };
@@ -127,26 +220,35 @@ impl LedgerRecord {
         for (name, value) in self.fingerprint.lines() {
             let _ = writeln!(out, "fingerprint {} {}", escape(name), escape(value));
         }
+        out
+    }
+
+    fn position_lines(&self) -> String {
+        let mut out = String::with_capacity(64 * self.positions.len());
         for (spout, partition, to) in self.positions.iter() {
             let _ = write!(out, "position {} {} ", escape(spout), escape(partition));
             push_hex(&mut out, to);
         }
-        let _ = writeln!(out, "checksum {:016x}", xxh3_64(out.as_bytes()));
-        out.into_bytes()
+        out
     }
+}
 
-    /// Reads the text form back, with the version it was written as. What it takes of memory is bounded by the text's size.
-    pub fn decode(bytes: &[u8]) -> Result<(LedgerRecord, Version), RecordError> {
-        let text = checked(bytes)?;
-        let parsed = Reader(text.lines())
-            .record()
-            .ok_or_else(|| RecordError::Corrupt("a line is not as expected".into()))?;
-        // The form is canonical: whatever does not come out the same was not written by this program.
-        if parsed.0.encode(parsed.1) != bytes {
-            return Err(RecordError::Corrupt("it is not in canonical form".into()));
-        }
-        Ok(parsed)
-    }
+/// Where the lines of a record's positions stand if they are not in its text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Elsewhere {
+    /// Begins the names of the parts.
+    pub name: String,
+    /// How many there are.
+    pub parts: usize,
+    /// The size of them all.
+    pub bytes: usize,
+    /// Over them all.
+    pub checksum: u64,
+}
+
+fn sealed_with_checksum(mut text: String) -> Vec<u8> {
+    let _ = writeln!(text, "checksum {:016x}", xxh3_64(text.as_bytes()));
+    text.into_bytes()
 }
 
 /// Why a text is no record; the ledger that read it adds where.
@@ -259,7 +361,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    fn record(&mut self) -> Option<(LedgerRecord, Version)> {
+    fn record(&mut self) -> Option<(LedgerRecord, Version, Option<Elsewhere>)> {
         let version = Version(self.number("version")?);
         let mut record = LedgerRecord {
             topology: unescape(self.field("topology")?)?,
@@ -273,21 +375,37 @@ impl<'a> Reader<'a> {
             digest: u64::from_str_radix(self.field("digest")?, 16).ok()?,
             ..LedgerRecord::default()
         };
+        let elsewhere = self.rest(&mut record)?;
+        Some((record, version, elsewhere))
+    }
+
+    /// The lines of which there are as many as the topology has of what they tell.
+    fn rest(&mut self, record: &mut LedgerRecord) -> Option<Option<Elsewhere>> {
+        let mut elsewhere = None;
         for line in self.0.by_ref() {
             let mut words = line.split(' ');
             match (words.next()?, words.next(), words.next(), words.next()) {
                 ("fingerprint", Some(name), Some(value), None) => {
-                    record.fingerprint = record.fingerprint.line(unescape(name)?, unescape(value)?);
+                    let lines = std::mem::take(&mut record.fingerprint);
+                    record.fingerprint = lines.line(unescape(name)?, unescape(value)?);
                 }
                 ("position", Some(spout), Some(partition), Some(to)) => {
                     record
                         .positions
                         .set(&unescape(spout)?, &unescape(partition)?, parse_hex(to)?);
                 }
+                ("positions", Some(name), Some(parts), Some(bytes)) => {
+                    elsewhere = Some(Elsewhere {
+                        name: (name == record.positions_name()).then(|| name.to_owned())?,
+                        parts: parts.parse().ok()?,
+                        bytes: bytes.parse().ok().filter(|bytes| *bytes <= MAX_RECORD)?,
+                        checksum: u64::from_str_radix(words.next()?, 16).ok()?,
+                    });
+                }
                 _ => return None,
             }
         }
-        Some((record, version))
+        Some(elsewhere)
     }
 }
 

@@ -320,7 +320,7 @@ impl Session {
         let (at, acls) = (path.to_owned(), self.config().acls());
         let call = move |client: zk::Client| make(client, at.clone(), data, acls);
         let made = self.settle(call).await;
-        made.map_err(|error| error.into_error("creating", path))
+        made.map_err(|error| error.into_error("creating", &self.shown(path)))
     }
 
     /// Half of the session's timeout: an answer that takes longer is as good as none.

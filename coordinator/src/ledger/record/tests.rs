@@ -68,6 +68,109 @@ fn another_format_and_another_program_are_told_apart() {
 }
 
 #[test]
+fn a_record_whose_positions_are_elsewhere_is_none_for_who_has_no_elsewhere() {
+    let record = record(3, 0xfeed, 17);
+    let lines = record.position_lines();
+    let elsewhere = Elsewhere {
+        name: record.positions_name(),
+        parts: 3,
+        bytes: lines.len(),
+        checksum: xxh3_64(lines.as_bytes()),
+    };
+    let text = record.with_positions(Version(21), Some(&elsewhere));
+    let without = LedgerRecord {
+        positions: Positions::default(),
+        ..record.clone()
+    };
+    assert_eq!(
+        LedgerRecord::decode_head(&text),
+        Ok((without, Version(21), Some(elsewhere.clone())))
+    );
+    let error = LedgerRecord::decode(&text).unwrap_err();
+    assert!(
+        matches!(&error, RecordError::Corrupt(what) if what.contains("ZooKeeper") && what.contains(&elsewhere.name)),
+        "{error:?}"
+    );
+    let line = format!(
+        "positions {} 3 {} {:016x}",
+        elsewhere.name, elsewhere.bytes, elsewhere.checksum
+    );
+    assert!(std::str::from_utf8(&text).unwrap().contains(&line));
+    for (was, is) in [
+        (line.as_str(), line.replace("17-3-", "17-4-")),
+        (&line, line.replace(" 3 ", " 03 ")),
+        (&line, format!("{line} x")),
+        (&line, format!("{line}\n{line}")),
+        (&line, format!("{line}\nposition a b -")),
+        (
+            &line,
+            line.replace(
+                &format!(" {} ", elsewhere.bytes),
+                &format!(" {} ", MAX_RECORD + 1),
+            ),
+        ),
+    ] {
+        let head = &text[..text.len() - CHECKSUM_LINE];
+        let changed = std::str::from_utf8(head).unwrap().replace(was, &is);
+        let changed = sealed_with_checksum(changed);
+        assert!(
+            matches!(
+                LedgerRecord::decode_head(&changed),
+                Err(RecordError::Corrupt(_))
+            ),
+            "{is}"
+        );
+    }
+}
+
+#[cfg(feature = "zookeeper")]
+#[test]
+fn positions_that_are_elsewhere_come_back_and_no_others() {
+    let record = record(3, 0xfeed, 17);
+    let (text, elsewhere, positions) = record.encode_apart(Version(21), 100);
+    assert_eq!(
+        (elsewhere.parts, elsewhere.bytes),
+        (positions.len().div_ceil(100), positions.len())
+    );
+    let (mut read, _, named) = LedgerRecord::decode_head(&text).unwrap();
+    assert_eq!(named.as_ref(), Some(&elsewhere));
+    for at in 0..positions.len() {
+        let mut changed = positions.clone();
+        changed[at] ^= 1;
+        assert!(
+            read.clone().take_positions(&elsewhere, &changed).is_err(),
+            "byte {at}"
+        );
+    }
+    assert!(
+        read.clone()
+            .take_positions(&elsewhere, &positions[1..])
+            .is_err()
+    );
+    for lines in [
+        "x\n",
+        "fingerprint a b\n",
+        "position b - -\nposition a - -\n",
+        "positions 17-3-0 1 1 1\n",
+    ] {
+        let checksum = xxh3_64(lines.as_bytes());
+        let forged = Elsewhere {
+            bytes: lines.len(),
+            checksum,
+            ..elsewhere.clone()
+        };
+        assert!(
+            read.clone()
+                .take_positions(&forged, lines.as_bytes())
+                .is_err(),
+            "{lines}"
+        );
+    }
+    read.take_positions(&elsewhere, &positions).unwrap();
+    assert_eq!(read, record);
+}
+
+#[test]
 #[should_panic(expected = "I1")]
 fn a_gap_is_never_sealed() {
     let mut record = record(1, 1, 2);
