@@ -1,6 +1,7 @@
 //! Who gets in, on real servers: by the right credentials, by wrong ones, by none; and what is said when no server answers.
 //! Secrets are looked for in everything that is shown or logged on the way.
 #![cfg(all(feature = "zookeeper", feature = "testing"))]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(
     clippy::disallowed_methods,
     reason = "tests measure how long an answer takes"

@@ -1,6 +1,7 @@
 //! Live settings by contract, on a real server: seen by all, refused as a whole, never missed for good. People's hands are
 //! played by a second client that knows nothing of this crate.
 #![cfg(all(feature = "zookeeper", feature = "testing"))]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::future::Future;
 use std::pin::pin;

@@ -240,7 +240,7 @@ fn a_server_is_trusted_by_its_certificate_only() {
     let servers = [(); 2].map(|()| Server::builder().tls_self_signed().start().unwrap());
     let trusting = |server: &Server| {
         let certificate = fs::read_to_string(server.certificate()).unwrap();
-        let options = TlsOptions::new().with_pem_ca_certs(&certificate).unwrap();
+        let options = TlsOptions::new().with_pem_ca(&certificate).unwrap();
         let connector = Client::connector().with_tls(options).with_fail_eagerly();
         let address = servers[0].secure_address();
         connects(async move { connector.secure_connect(&address).await })

@@ -1,5 +1,6 @@
 //! TLS to real servers: with the right certificates, with wrong ones, and where one side does not speak it.
 #![cfg(all(feature = "zookeeper-tls", feature = "testing"))]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(
     clippy::disallowed_methods,
     reason = "tests measure how long an answer takes"

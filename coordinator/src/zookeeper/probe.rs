@@ -8,7 +8,7 @@ use super::config::ZooKeeperConfig;
 use crate::error::Error;
 
 /// How long all addresses together may take.
-const PATIENCE: Duration = Duration::from_millis(800);
+const PATIENCE: Duration = Duration::from_millis(600);
 /// ZooKeeper's question that every server answers unless told not to.
 const QUESTION: &[u8] = b"srvr";
 /// The head of a TLS record with a greeting that says nothing: whoever speaks TLS answers with an alert.

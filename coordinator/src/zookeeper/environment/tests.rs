@@ -219,3 +219,44 @@ fn certificates_that_cannot_be_used_are_refused_at_once() {
         "{error}"
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn a_secret_that_others_may_read_is_taken_and_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(text);
+            Ok(text.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, "app:s3cret").unwrap();
+    let path = file.to_str().unwrap();
+    for (mode, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        let config = tracing::subscriber::with_default(subscriber, || {
+            with(&[("FULMAR_ZOOKEEPER_DIGEST_FILE", path)])
+        });
+        assert!(config.unwrap().is_authenticated());
+        let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said.contains("WARN"), warned, "{mode:o}: {said}");
+        assert!(
+            !said.contains("s3cret") && said.contains(path) == warned,
+            "{said}"
+        );
+    }
+}
