@@ -27,13 +27,6 @@ pub(super) fn init(line: &ProgressBar) {
 }
 
 /// Shows what the directive asks for, from now on; what `RUST_LOG` asked for at the start if there is none.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "for whoever carries live settings to a running topology"
-    )
-)]
 pub(super) fn set(directive: Option<&str>) -> Result<(), String> {
     let filter = match directive {
         None => own(),

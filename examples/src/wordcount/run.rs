@@ -114,7 +114,7 @@ impl Run {
             let line = self.line.clone();
             let tell = move |standing: &Standing| line.suspend(|| say(&standing.to_string()));
             let config = self.config().zookeeper(&zookeeper);
-            let config = config.on_standing(tell);
+            let config = config.on_standing(tell).on_log(log::set);
             match self.counted(plan, config, counts).await {
                 Err(error) if lost_leadership(&error) => {
                     self.line
