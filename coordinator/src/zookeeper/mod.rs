@@ -15,6 +15,7 @@ mod lock;
 mod marker;
 mod member;
 mod members;
+mod nodes;
 mod parts;
 mod path;
 mod probe;

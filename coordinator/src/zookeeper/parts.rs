@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use zookeeper_client as zk;
 
-use super::ledger::{Answer, Stop};
+use super::nodes::{Answer, Stop};
 use super::session::{CallError, Session};
 use crate::error::Error;
 use crate::ledger::{Elsewhere, LedgerRecord};
