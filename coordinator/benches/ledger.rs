@@ -53,7 +53,7 @@ mod zookeeper {
     use fulmar_coordinator::zookeeper::{Session, ZooKeeperConfig, ZooKeeperLedger};
     use futures::executor::block_on;
 
-    pub fn measure_servers() {
+    pub(super) fn measure_servers() {
         let server = Server::start().unwrap();
         measure("ZooKeeper, one server", &server.address());
         drop(server);
