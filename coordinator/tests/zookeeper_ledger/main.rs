@@ -3,7 +3,8 @@
 //! The ledger's futures run on an executor that is not ZooKeeper's client's; a "hand" is a client of its own that follows no rules.
 #![allow(
     clippy::disallowed_methods,
-    reason = "tests are shells: they wait and watch the time"
+    clippy::unwrap_used,
+    reason = "tests are shells: they wait and watch the time; and a panic is how they fail"
 )]
 
 mod cuts;
