@@ -120,7 +120,7 @@ impl Leadership {
         self.place.lost().await
     }
 
-    /// Whether no other can have been elected by now: it was not lost, and the session's lease runs (its timeout, counted from the sending of the last request that
+    /// Whether no other can have been elected by now: it was not lost, and the session's lease runs (three quarters of its timeout, counted from the sending of the last request that
     /// was answered). It comes back if a server answers in time.
     #[must_use]
     pub fn holds(&self) -> bool {
