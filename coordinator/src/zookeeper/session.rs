@@ -196,7 +196,12 @@ impl Session {
     {
         let sent = now();
         let answer = self.call(call).await;
-        if matches!(answer, Ok(_) | Err(CallError::Refused(_))) {
+        use zk::Error as E;
+        // Other errors may be the client's own, or a server's that asked nobody.
+        if matches!(
+            answer,
+            Ok(_) | Err(CallError::Refused(E::NoNode | E::NodeExists | E::BadVersion | E::NotEmpty))
+        ) {
             self.inner.lease.confirm(sent);
         }
         answer
