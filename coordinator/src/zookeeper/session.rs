@@ -200,7 +200,10 @@ impl Session {
         // Other errors may be the client's own, or a server's that asked nobody.
         if matches!(
             answer,
-            Ok(_) | Err(CallError::Refused(E::NoNode | E::NodeExists | E::BadVersion | E::NotEmpty))
+            Ok(_)
+                | Err(CallError::Refused(
+                    E::NoNode | E::NodeExists | E::BadVersion | E::NotEmpty
+                ))
         ) {
             self.inner.lease.confirm(sent);
         }
