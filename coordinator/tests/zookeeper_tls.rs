@@ -17,7 +17,9 @@ use futures::executor::block_on;
 use tempfile::TempDir;
 use zookeeper_client as zk;
 
-const TIMEOUT: Duration = Duration::from_millis(1500);
+const TIMEOUT: Duration = Duration::from_millis(2500);
+/// For who shall get in: a server's first handshakes take long on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A client's key and its certificate, signed by itself and valid from 2020 to 2120, for these tests alone.
 const KEY: &str = "\
@@ -64,6 +66,19 @@ fn config(to: &str) -> ZooKeeperConfig {
     ZooKeeperConfig::parse(to).unwrap().session_timeout(TIMEOUT)
 }
 
+/// For a server that shall be reached.
+fn patient(to: &str) -> ZooKeeperConfig {
+    ZooKeeperConfig::parse(to)
+        .unwrap()
+        .session_timeout(PATIENCE)
+}
+
+/// Connects, so that the server has shaken hands once.
+fn warm_up(server: &Server) {
+    let config = patient(&server.secure_address()).tls(Tls::new(server.certificate()));
+    drop(block_on(Session::connect(config.unwrap())).unwrap());
+}
+
 fn no_server(config: ZooKeeperConfig) -> String {
     let before = Instant::now();
     let error = block_on(Session::connect(config)).unwrap_err();
@@ -80,7 +95,7 @@ fn a_session_by_tls_works_and_one_that_trusts_another_server_says_why_not() {
         Server::builder().tls_self_signed().start().unwrap(),
     );
     let secure = server.secure_address();
-    let right = config(&format!("{secure}/x"))
+    let right = patient(&format!("{secure}/x"))
         .tls(Tls::new(server.certificate()))
         .unwrap();
     let session = block_on(Session::connect(right.clone())).unwrap();
@@ -102,7 +117,7 @@ fn a_session_by_tls_works_and_one_that_trusts_another_server_says_why_not() {
     let mixed = format!("{secure},tcp://{}", server.address());
     drop(
         block_on(Session::connect(
-            config(&mixed).tls(Tls::new(server.certificate())).unwrap(),
+            patient(&mixed).tls(Tls::new(server.certificate())).unwrap(),
         ))
         .unwrap(),
     );
@@ -115,7 +130,7 @@ fn a_session_by_tls_works_and_one_that_trusts_another_server_says_why_not() {
     );
     // The address is in the certificate, the name is not that of another host.
     let (_, port) = secure.split_once(':').unwrap();
-    let named = config(&format!("localhost:{port}"))
+    let named = patient(&format!("localhost:{port}"))
         .tls(Tls::new(server.certificate()))
         .unwrap();
     drop(block_on(Session::connect(named)).unwrap());
@@ -124,6 +139,7 @@ fn a_session_by_tls_works_and_one_that_trusts_another_server_says_why_not() {
 #[test]
 fn a_side_that_speaks_no_tls_is_named() {
     let server = Server::builder().tls_self_signed().start().unwrap();
+    warm_up(&server);
     let said = no_server(config(&server.secure_address()));
     assert!(
         said.contains("it speaks TLS") && said.contains("FULMAR_ZOOKEEPER_TLS_CA"),
@@ -145,7 +161,7 @@ fn nodes_belong_to_who_shows_a_certificate_and_nobody_gets_in_without() {
     let (_folder, certificate, key) = identity();
     let server = asking_server(&certificate);
     let tls = Tls::new(server.certificate());
-    let owner = config(&server.secure_address())
+    let owner = patient(&server.secure_address())
         .tls(tls.clone().identity(&certificate, &key))
         .unwrap();
     assert!(owner.is_authenticated());
@@ -186,7 +202,7 @@ fn nodes_belong_to_who_shows_a_certificate_and_nobody_gets_in_without() {
         ("x509", "CN=client", 1)
     );
     // By the port without TLS the same nodes are another's.
-    let stranger = block_on(Session::connect(config(&server.address()))).unwrap();
+    let stranger = block_on(Session::connect(patient(&server.address()))).unwrap();
     let mut live = block_on(LiveConfig::watch(stranger, paths, WriterId(2))).unwrap();
     let error = block_on(live.next()).unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error}");
@@ -204,7 +220,7 @@ fn a_certificate_that_the_server_does_not_ask_for_makes_no_open_nodes() {
     let server = Server::builder().tls_self_signed().start().unwrap();
     let tls = Tls::new(server.certificate()).identity(&certificate, &key);
     let error = block_on(Session::connect(
-        config(&server.secure_address()).tls(tls).unwrap(),
+        patient(&server.secure_address()).tls(tls).unwrap(),
     ))
     .unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error}");

@@ -16,6 +16,7 @@ mod marker;
 mod member;
 mod members;
 mod nodes;
+mod opening;
 mod parts;
 mod path;
 mod probe;

@@ -1,14 +1,11 @@
-//! Why no server opened a session: each address is asked once more by hand, since the client says only that none would do.
+//! Why a server opens no session: it is asked by hand, by its own questions and by TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::config::ZooKeeperConfig;
-use crate::error::Error;
 
-/// How long all addresses together may take.
-const PATIENCE: Duration = Duration::from_millis(600);
 /// ZooKeeper's question that every server answers unless told not to.
 const QUESTION: &[u8] = b"srvr";
 /// The head of a TLS record with a greeting that says nothing: whoever speaks TLS answers with an alert.
@@ -17,34 +14,22 @@ const ALERT: u8 = 0x15;
 /// So much of an answer is read.
 const ANSWER: u64 = 4 << 10;
 
-/// The error that names each address and what is wrong with it; within a second.
-pub(super) async fn no_server(config: &ZooKeeperConfig, what: &str) -> Error {
-    let until = now() + PATIENCE;
+/// What is wrong with each address, as `ADDRESS: …; ADDRESS: …`, found out within `limit`.
+pub(super) async fn what_is_wrong(config: ZooKeeperConfig, limit: Duration) -> String {
+    let until = now() + limit;
     let probes = config.servers().split(',').map(|server| {
-        let (config, server) = (config.clone(), server.to_owned());
-        let probe = {
-            let server = server.clone();
-            tokio::task::spawn_blocking(move || probe(&config, &server, until))
-        };
+        let (config, at) = (config.clone(), server.to_owned());
+        let probe = tokio::task::spawn_blocking(move || probe(&config, &at, until));
         async move {
             // A name may take the system long to look up.
-            let said = match tokio::time::timeout(PATIENCE, probe).await {
+            let said = match tokio::time::timeout(limit, probe).await {
                 Ok(Ok(said)) => said,
                 _ => "it does not answer".to_owned(),
             };
             format!("{server}: {said}")
         }
     });
-    let said = futures::future::join_all(probes).await;
-    Error::NoServer {
-        servers: config.servers().to_owned(),
-        within_ms: u64::try_from(config.timeout().as_millis()).unwrap_or(u64::MAX),
-        what: if said.is_empty() {
-            what.to_owned()
-        } else {
-            said.join("; ")
-        },
-    }
+    futures::future::join_all(probes).await.join("; ")
 }
 
 #[allow(

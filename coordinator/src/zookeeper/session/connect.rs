@@ -11,7 +11,7 @@ use super::gone;
 use super::lease::{Lease, now};
 use crate::error::{Error, Result};
 use crate::zookeeper::config::ZooKeeperConfig;
-use crate::zookeeper::probe::no_server;
+use crate::zookeeper::opening::open;
 
 /// How long a session that is let go waits until the servers know.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -110,29 +110,7 @@ async fn beat(client: zk::Client, lease: Lease) {
 /// A client whose root is the chroot, and when the request that made its session was sent at the earliest.
 async fn connect(config: &ZooKeeperConfig) -> Result<(zk::Client, Instant)> {
     let (sent, patience) = (now(), config.timeout());
-    let connecting = config.dial(config.connector()?);
-    let client = match tokio::time::timeout(patience, connecting).await {
-        Ok(Ok(client)) => client,
-        Ok(Err(zk::Error::AuthFailed)) => return Err(config.refused()),
-        // What no server has to do with: certificates, say.
-        Ok(Err(zk::Error::Custom(error))) => {
-            let what = format!("ZooKeeper's client cannot use them: {error}");
-            return Err(Error::Settings { what });
-        }
-        Ok(Err(zk::Error::BadArguments(what))) => {
-            return Err(Error::ConnectString {
-                text: config.connect_string(),
-                what: what.to_string(),
-            });
-        }
-        failed => {
-            let what = match failed {
-                Ok(Err(error)) => error.to_string(),
-                _ => "nobody answered".to_owned(),
-            };
-            return Err(no_server(config, &what).await);
-        }
-    };
+    let client = open(config).await?;
     if config.chroot().is_empty() {
         return Ok((client, sent));
     }
