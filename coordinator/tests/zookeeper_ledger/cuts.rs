@@ -157,6 +157,18 @@ fn a_late_write_of_an_older_term_is_refused() {
 }
 
 #[test]
+fn a_late_first_write_does_not_make_again_what_was_deleted() {
+    let (proxy, to, past) = through();
+    let (session, next) = (connect(&to), connect(&past));
+    hold_a_write(&proxy, &mut open(&session), 0);
+    fill(&mut open(&next), 3);
+    delete(&past, LEDGER);
+    release(&proxy);
+    let error = block_on(open(&next).load()).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+}
+
+#[test]
 fn without_a_connection_a_write_says_so_in_time_and_goes_on_later() {
     let (proxy, to, _) = through();
     let session = connect(&to);

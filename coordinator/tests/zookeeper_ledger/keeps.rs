@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use fulmar_coordinator::WriterId;
-use fulmar_coordinator::zookeeper::testing::Server;
+use fulmar_coordinator::zookeeper::testing::{Ensemble, Server};
 
 use super::*;
 
@@ -106,6 +106,29 @@ fn a_server_that_is_killed_after_any_write_has_it() {
         5,
         "and each was applied once"
     );
+}
+
+#[test]
+fn an_ensemble_whose_leader_is_killed_has_every_write_once() {
+    let mut ensemble = Ensemble::start(3).unwrap();
+    let to = ensemble.connection_string();
+    let session = connect(&to);
+    let mut ledger = open(&session);
+    for version in 0..9 {
+        let killed = (version % 4 == 2).then(|| ensemble.leader().unwrap());
+        if let Some(leader) = killed {
+            ensemble.kill(leader);
+        }
+        let (settled, _) = settle(&session, &mut ledger, &record(version), version);
+        assert_eq!(settled, Settled::Applied(Version(version + 1)));
+        if let Some(leader) = killed {
+            ensemble.restart(leader).unwrap();
+            ensemble.wait_for_all();
+        }
+    }
+    let mut other = open(&connect(&to));
+    assert_eq!(load(&mut other), Some((record(8), Version(9))));
+    assert_eq!(get(&to, LEDGER).1.version, 8);
 }
 
 #[test]
