@@ -19,5 +19,6 @@ texts! {
     guarantees: "guarantees.md",
     state: "state.md",
     running: "running.md",
+    coordinator: "coordinator.md",
     trident: "trident.md",
 }

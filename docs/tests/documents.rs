@@ -176,8 +176,9 @@ fn every_test_that_is_named_exists() {
             let name_like = span
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-            // Names of tests are sentences; settings and verbs are shorter.
-            if !name_like || span.matches('_').count() < 3 {
+            // Names of tests are sentences; settings and verbs are shorter, and variables of the environment are in capitals.
+            let capitals = span.starts_with(|letter: char| letter.is_ascii_uppercase());
+            if !name_like || capitals || span.matches('_').count() < 3 {
                 continue;
             }
             let function = format!("fn {span}(");
