@@ -1,6 +1,7 @@
 //! Campaigns and oracles: what a crash at any moment must not change, counted by code that shares nothing with the engine.
 //!
-//! [`program`], [`text`] and [`campaign`] kill the real WordCount; [`seams`] wraps what a topology stands on, to crash at a numbered
+//! [`program`], [`text`] and [`campaign`] kill the real WordCount, [`cluster`] runs several that share a ledger in ZooKeeper, where
+//! [`hand`] changes nodes as a person would; [`seams`] wraps what a topology stands on, to crash at a numbered
 //! call; [`scripted`] is a topology of many parts, and [`oracle`] its plain evaluation.
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +10,10 @@
 )]
 
 pub mod campaign;
+pub mod cluster;
+pub mod feeder;
+pub mod hand;
+mod member;
 pub mod oracle;
 pub mod program;
 pub mod scripted;

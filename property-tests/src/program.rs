@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Far more than any run takes: a hang is a failure, not a long wait.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,6 +58,8 @@ pub struct Run {
     err: PathBuf,
     /// Its `--stats`.
     pub stats: PathBuf,
+    /// Its `--output`.
+    pub output: PathBuf,
 }
 
 /// What a run said it goes on from.
@@ -69,6 +71,30 @@ pub struct From {
     pub lines: u64,
 }
 
+impl From {
+    /// Reads it from a line that the program said, if that is what the line tells.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<From> {
+        let line = line.strip_prefix("wordcount: ")?.split(" (state").next()?;
+        if line == "begins" {
+            return Some(From { batch: 0, lines: 0 });
+        }
+        let numbers: Vec<u64> = line
+            .strip_prefix("goes on after batch")?
+            .replace(',', "")
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        match numbers.as_slice() {
+            [batch, lines] => Some(From {
+                batch: *batch,
+                lines: *lines,
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl Run {
     /// Starts the program on `folder`'s state; the texts and options are `arguments`.
     ///
@@ -76,21 +102,31 @@ impl Run {
     ///
     /// The program or the folder cannot be used.
     pub fn start(program: &Path, folder: &Path, arguments: &[String]) -> Result<Run> {
-        let (err, stats) = (folder.join("stderr"), folder.join("stats.jsonl"));
+        Run::start_as(program, folder, "", arguments)
+    }
+
+    /// Like [`Run::start`]; what it writes goes into files that begin with `prefix`, so that several runs have each their own.
+    ///
+    /// # Errors
+    ///
+    /// The program or the folder cannot be used.
+    pub fn start_as(
+        program: &Path,
+        folder: &Path,
+        prefix: &str,
+        arguments: &[String],
+    ) -> Result<Run> {
+        let file = |name: &str| folder.join(format!("{prefix}{name}"));
+        let (err, stats, output) = (file("stderr"), file("stats.jsonl"), file("counts.tsv"));
         // The last run's lines are gone before this one begins, so that they are never taken for its own.
         match fs::remove_file(&stats) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         let child = Command::new(program)
-            .args([
-                "--state",
-                "state",
-                "--output",
-                "counts.tsv",
-                "--stats",
-                "stats.jsonl",
-            ])
+            .args(["--state", "state"])
+            .args(["--output", &format!("{prefix}counts.tsv")])
+            .args(["--stats", &format!("{prefix}stats.jsonl")])
             .args(arguments)
             .current_dir(folder)
             .env_remove("RUST_LOG")
@@ -99,7 +135,38 @@ impl Run {
             .stderr(File::create(&err)?)
             .spawn()
             .with_context(|| format!("{} cannot be started", program.display()))?;
-        Ok(Run { child, err, stats })
+        Ok(Run {
+            child,
+            err,
+            stats,
+            output,
+        })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal: `TERM`, `STOP`, `CONT`.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        // The shell's own `kill`, since not every machine has the program.
+        let sent = Command::new("sh")
+            .args(["-c", r#"kill -"$0" "$1""#, signal])
+            .arg(self.pid().to_string())
+            .stderr(Stdio::null())
+            .status()?;
+        ensure!(
+            sent.success(),
+            "wordcount had ended before it got {signal}: {}",
+            self.said()
+        );
+        Ok(())
     }
 
     /// What it has written to standard error.
@@ -114,26 +181,7 @@ impl Run {
     /// From where it goes on, once it has said so.
     #[must_use]
     pub fn from(&self) -> Option<From> {
-        let said = self.said();
-        let numbers = |line: &str| -> Vec<u64> {
-            let plain = line.replace(',', "");
-            plain
-                .split(' ')
-                .filter_map(|word| word.parse().ok())
-                .collect()
-        };
-        said.lines().find_map(|line| {
-            let line = line.strip_prefix("wordcount: ")?;
-            let line = line.split(" (state").next()?;
-            match (line, numbers(line).as_slice()) {
-                ("begins", _) => Some(From { batch: 0, lines: 0 }),
-                (line, [batch, lines]) if line.starts_with("goes on after batch") => Some(From {
-                    batch: *batch,
-                    lines: *lines,
-                }),
-                _ => None,
-            }
-        })
+        self.said().lines().find_map(From::parse)
     }
 
     /// How the run has ended, if it has.
@@ -161,13 +209,25 @@ impl Run {
     ///
     /// It hangs, or ended badly: with what it said.
     pub fn succeed(&mut self) -> Result<()> {
+        let status = self.wait()?;
+        ensure!(
+            status.success(),
+            "wordcount ended with {status}: {}",
+            self.said()
+        );
+        Ok(())
+    }
+
+    /// Waits for its end, good or bad.
+    ///
+    /// # Errors
+    ///
+    /// It hangs: with what it said.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
         let since = Instant::now();
         loop {
             if let Some(status) = self.ended()? {
-                if status.success() {
-                    return Ok(());
-                }
-                bail!("wordcount ended with {status}: {}", self.said());
+                return Ok(status);
             }
             if since.elapsed() > PATIENCE {
                 self.kill()?;

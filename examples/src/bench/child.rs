@@ -12,6 +12,8 @@ pub(super) const SUBCOMMAND: &str = "run-one";
 
 /// Runs the contender `name` in a child process, in the folder `dir`.
 pub fn run_child(name: &str, input: &Input, dir: &Path) -> Result<Measured> {
+    let servers = input.zookeeper.as_ref();
+    let zookeeper = servers.map(|servers| format!("--zookeeper={}", servers.connect_string()));
     let output = Command::new(std::env::current_exe()?)
         .arg(SUBCOMMAND)
         .arg(name)
@@ -20,6 +22,7 @@ pub fn run_child(name: &str, input: &Input, dir: &Path) -> Result<Measured> {
         .args(["--batch-lines", &input.batch_lines.to_string()])
         .args(["--executors", &input.executors.to_string()])
         .args(["--memory", &input.memory.to_string()])
+        .args(zookeeper)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

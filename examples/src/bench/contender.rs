@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use fulmar::coordinator::zookeeper::ZooKeeperConfig;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -21,6 +22,8 @@ pub struct Input {
     pub executors: usize,
     /// What a contender may keep of its state in memory, in bytes, if it has such a bound.
     pub memory: u64,
+    /// The ZooKeeper servers for the contender that keeps its ledger there, which runs only if there are any.
+    pub zookeeper: Option<ZooKeeperConfig>,
 }
 
 /// The final counts, summed up so that two contenders can be compared in whatever order they hold their words.
@@ -60,6 +63,10 @@ pub trait Contender {
     fn name(&self) -> &'static str;
     /// One line on what it does.
     fn what(&self) -> &'static str;
+    /// Whether it keeps something in ZooKeeper.
+    fn needs_zookeeper(&self) -> bool {
+        false
+    }
     /// Counts the words of `input`, keeping what it stores under the empty folder `dir`.
     fn run(&self, input: &Input, dir: &Path) -> Result<Measured>;
 }
@@ -70,7 +77,8 @@ pub fn contenders() -> Vec<Box<dyn Contender>> {
         Box::new(CountOnly),
         Box::new(CacheLoop),
         Box::new(MergeLoop),
-        Box::new(Fulmar),
+        Box::new(Fulmar::EMBEDDED),
+        Box::new(Fulmar::ZOOKEEPER),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The table: every contender's median beside the others', with the spread of its runs.
 
 use super::contender::{Input, Measured};
+use super::fulmar_wordcount::{EMBEDDED, WITH_ZOOKEEPER};
 use super::suite::Workload;
 
 /// One contender's runs.
@@ -57,7 +58,7 @@ pub(super) fn print(workload: &Workload, input: &Input, rows: &[Row]) {
     );
     println!();
     println!(
-        "  {:<12} {:>9} {:>15} {:>9} {:>9}  {}",
+        "  {:<16} {:>9} {:>15} {:>9} {:>9}  {}",
         "",
         "M words/s",
         "spread",
@@ -75,13 +76,38 @@ pub(super) fn print(workload: &Workload, input: &Input, rows: &[Row]) {
         });
         let rate = millions / row.median();
         println!(
-            "  {:<12} {rate:>9.2} {spread:>15} {:>9.2} {peak:>9}  {ratio}",
+            "  {:<16} {rate:>9.2} {spread:>15} {:>9.2} {peak:>9}  {ratio}",
             row.name,
             row.median()
         );
     }
     println!();
+    print_share(rows);
     for row in rows {
-        println!("  {:<12} {}", row.name, row.what);
+        println!("  {:<16} {}", row.name, row.what);
     }
+}
+
+/// What the ledger in ZooKeeper costs: both ran in the same rounds, so that each round gives a ratio.
+fn print_share(rows: &[Row]) {
+    let runs = |name| {
+        rows.iter()
+            .find(|row| row.name == name)
+            .map(|row| &row.runs)
+    };
+    let (Some(embedded), Some(zookeeper)) = (runs(EMBEDDED), runs(WITH_ZOOKEEPER)) else {
+        return;
+    };
+    let rounds = embedded.iter().zip(zookeeper);
+    let mut ratios: Vec<f64> = rounds
+        .map(|(embedded, zookeeper)| 100.0 * embedded.seconds / zookeeper.seconds)
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "  {WITH_ZOOKEEPER} keeps {:.1} % of {EMBEDDED}'s speed (median of the rounds' ratios, {:.1} to {:.1} %)",
+        ratios[ratios.len() / 2],
+        ratios[0],
+        ratios[ratios.len() - 1]
+    );
+    println!();
 }

@@ -83,9 +83,10 @@ impl Suite {
             .iter()
             .zip(0..)
             .filter(|(contender, index)| {
-                *index == 0
-                    || self.only.is_empty()
-                    || self.only.iter().any(|n| n == contender.name())
+                let wanted =
+                    self.only.is_empty() || self.only.iter().any(|n| n == contender.name());
+                let can = self.input.zookeeper.is_some() || !contender.needs_zookeeper();
+                *index == 0 || wanted && can
             })
             .map(|(contender, _)| Row {
                 name: contender.name(),

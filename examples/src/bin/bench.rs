@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use fulmar_examples::bench::{Input, Recipe, Suite, Workload, generate, serve};
+use fulmar::coordinator::zookeeper::ZooKeeperConfig;
+use fulmar_examples::bench::{Input, Recipe, Suite, Workload, contenders, generate, serve};
 
 /// Counts the same words by Fulmar and by hand-written loops, checks that the counts agree, and prints the speeds.
 #[derive(Parser)]
@@ -42,6 +43,11 @@ struct Settings {
     /// Bytes of state kept in memory, for contenders that have such a bound
     #[arg(long, default_value_t = 512 << 20)]
     memory: u64,
+    /// Also run Fulmar with its ledger in ZooKeeper, at HOST:PORT[,HOST:PORT...][/CHROOT]; without a value at the server that
+    /// `./fulmar zookeeper start` starts. Each run leaves a ledger of its own there
+    #[arg(long, value_name = "SERVERS", num_args = 0..=1, default_missing_value = "127.0.0.1:2181/fulmar-bench",
+          value_parser = ZooKeeperConfig::parse)]
+    zookeeper: Option<ZooKeeperConfig>,
 }
 
 #[derive(Subcommand)]
@@ -86,12 +92,14 @@ impl Settings {
             batch_lines,
             executors,
             memory,
+            zookeeper,
         } = self;
         Input {
             file,
             batch_lines,
             executors,
             memory,
+            zookeeper,
         }
     }
 }
@@ -144,6 +152,14 @@ fn suite(cli: Cli) -> Result<()> {
     );
     let rounds = cli.rounds.unwrap_or(if cli.quick { 1 } else { 3 });
     ensure!(rounds > 0, "--rounds must be at least 1");
+    let wants = |name: &str| cli.contenders.iter().any(|wanted| wanted == name);
+    for contender in contenders().iter().filter(|one| one.needs_zookeeper()) {
+        ensure!(
+            !wants(contender.name()) || cli.settings.zookeeper.is_some(),
+            "{} needs --zookeeper",
+            contender.name()
+        );
+    }
     let suite = Suite {
         folder: cli.folder.map_or_else(default_folder, Ok)?,
         rounds,
