@@ -222,6 +222,10 @@ pub(super) async fn launch(mut plan: Plan, mut config: Config, opened: Opened) -
         on_batch: config.on_batch.take(),
         on_failure: config.on_failure.take(),
     };
+    // What is read ahead of the first batch keeps to what counts from the start, too.
+    if let Some(tuning) = &setup.tuning {
+        config.limits = tuning.limits;
+    }
     let parts = Parts::new(&mut plan, &mut config, executors, &opened.storage)?;
     let mut running = Running {
         resumed: Resumed {
