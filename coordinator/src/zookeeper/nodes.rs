@@ -147,8 +147,12 @@ impl Nodes {
             return Ok((seen, None));
         };
         let path = self.session.shown(&self.paths.ledger);
-        let (record, version, elsewhere) =
-            LedgerRecord::decode_head(&text).map_err(|error| error.at(path.as_ref()))?;
+        let head = LedgerRecord::decode_head(&text).map_err(|error| match error {
+            // Its place is known, so that it is no stranger's, but ours and damaged.
+            RecordError::OtherProgram(what) => RecordError::Corrupt(what),
+            error => error,
+        });
+        let (record, version, elsewhere) = head.map_err(|error| error.at(path.as_ref()))?;
         let from = i64::try_from(version.0)
             .unwrap_or(i64::MAX)
             .saturating_sub(i64::from(stat.version));

@@ -8,7 +8,7 @@ mod lease;
 mod weak;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -92,11 +92,14 @@ impl Session {
             }),
         };
         session.make(TopologyPaths::ALL, b"").await?;
+        static WARNED: Once = Once::new();
         if !session.inner.config.is_authenticated() {
+            WARNED.call_once(|| {
             tracing::warn!(
                 servers = session.inner.config.servers(),
                 "ZooKeeper's nodes are open to the world: anybody who reaches the servers may change them; set credentials"
             );
+            });
         }
         Ok(session)
     }

@@ -252,7 +252,10 @@ impl Recorder {
     ) -> Result<(), StateError> {
         match self.store.rewind(Rewind { generation, sealed }) {
             Ok(RewindOutcome::Older { highest }) => {
-                self.answer(generation, Err(format!("a newer coordinator has rewound this worker to generation {highest}; this one has ended")));
+                self.answer(generation, Err(format!(
+                    "its state was rewound to generation {highest} before, and this is {generation}: a newer coordinator has taken over, and this one has ended; \
+                     or else the ledger is older than the state, and the newest one must be put back"
+                )));
                 Ok(())
             }
             Ok(RewindOutcome::Again) => {

@@ -194,7 +194,7 @@ impl Config {
         self
     }
 
-    /// Calls a function whenever it changes what this process is to the topology: waiting, leading, and why. It is logged in any case.
+    /// Calls a function whenever it changes what this process is to the topology: waiting, leading, and why. Without one it is logged.
     #[cfg(feature = "zookeeper")]
     #[must_use]
     pub fn on_standing(

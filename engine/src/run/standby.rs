@@ -95,7 +95,7 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Tells and logs how this process stands.
+/// Tells how this process stands; where nobody wants to be told, the log.
 #[derive(Clone)]
 pub(super) struct Teller {
     on_standing: Option<OnStanding>,
@@ -103,8 +103,10 @@ pub(super) struct Teller {
 
 impl Teller {
     pub(super) fn tell(&self, standing: &Standing) {
-        tracing::info!(%standing, "standing");
-        self.on_standing.iter().for_each(|tell| tell(standing));
+        match &self.on_standing {
+            Some(tell) => tell(standing),
+            None => tracing::info!(%standing, "standing"),
+        }
     }
 }
 
