@@ -43,7 +43,7 @@ struct Settings {
     /// Bytes of state kept in memory, for contenders that have such a bound
     #[arg(long, default_value_t = 512 << 20)]
     memory: u64,
-    /// Also run Fulmar with its ledger in ZooKeeper, at HOST:PORT[,HOST:PORT...][/CHROOT]; without a value at the server that
+    /// Also run Fulmar with its ledger in ZooKeeper, at one or more HOST:PORT with commas between, and perhaps a /CHROOT at the end; without a value at the server that
     /// `./fulmar zookeeper start` starts. Each run leaves a ledger of its own there
     #[arg(long, value_name = "SERVERS", num_args = 0..=1, default_missing_value = "127.0.0.1:2181/fulmar-bench",
           value_parser = ZooKeeperConfig::parse)]

@@ -33,8 +33,8 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 
-    /// Keep the ledger in ZooKeeper, at one or more HOST:PORT with commas between, and perhaps a /CHROOT at the end. Of all processes of one name one leads and counts; the others stand by
-    /// and take over. They share --state. Credentials come from the environment (FULMAR_ZOOKEEPER_DIGEST_FILE and others, see the book)
+    /// Keep the ledger in ZooKeeper, at one or more HOST:PORT with commas between, and perhaps a /CHROOT at the end.
+    /// Of all processes of one name one leads and counts; the others stand by and take over. They share --state. Credentials come from the environment (FULMAR_ZOOKEEPER_DIGEST_FILE and others, see the book)
     #[arg(long, value_name = "SERVERS", requires = "state", value_parser = zookeeper)]
     pub zookeeper: Option<ZooKeeperConfig>,
 
