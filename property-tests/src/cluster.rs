@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use crate::feeder::Feeder;
 use crate::hand::Hand;
 pub use crate::member::{Member, Said, Sealed};
-use crate::program::{From, Run};
+use crate::program::Run;
+use crate::terms::{Term, judge};
 
 /// Far longer than anything takes on a busy machine: what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -223,57 +224,34 @@ impl Cluster {
     /// What does not.
     pub fn judge(&mut self) -> Result<Figures> {
         let mut terms = Vec::new();
-        for number in 0..self.members.len() {
-            let member = &mut self.members[number];
+        let mut all = 0;
+        for (number, member) in self.members.iter_mut().enumerate() {
             let sealed = member.sealed()?.to_vec();
+            all += sealed.len();
             for said in member.heard() {
                 if let Said::Leads(epoch) = said {
                     let of = |sealed: &&Sealed| sealed.epoch == epoch;
-                    let own: Vec<Sealed> = sealed.iter().filter(of).copied().collect();
-                    terms.push((epoch, number, member.from(epoch), own));
+                    terms.push(Term {
+                        epoch,
+                        by: number,
+                        from: member.from(epoch),
+                        sealed: sealed.iter().filter(of).copied().collect(),
+                    });
                 }
             }
         }
-        terms.sort_by_key(|(epoch, ..)| *epoch);
-        let mut figures = Figures {
-            processes: self.members.len(),
-            terms: terms.len(),
-            told: 0,
-        };
-        let (mut before, mut told, mut last) = (0, 0, From { batch: 0, lines: 0 });
-        for (epoch, number, from, sealed) in terms {
-            let what = || format!("{number} in epoch {epoch}\n{}", self.report());
-            ensure!(epoch > before, "two led in one epoch: {}", what());
-            before = epoch;
-            if let Some(from) = from {
-                ensure!(
-                    from.batch >= told && from.batch >= last.batch && from.lines >= last.lines,
-                    "what was sealed is lost: after {last:?}, batch {told} was told, but it goes on after {from:?}: {}",
-                    what()
-                );
-                (last, told) = (from, from.batch);
-            }
-            for (at, sealed) in sealed.iter().enumerate() {
-                // Of a term that was cut before it said from where it goes on, only the order is known.
-                let next = from.is_some() || at > 0;
-                ensure!(
-                    sealed.txid > told && (!next || sealed.txid == told + 1),
-                    "batch {} was sealed after batch {told}: {}",
-                    sealed.txid,
-                    what()
-                );
-                told = sealed.txid;
-            }
-            figures.told += sealed.len();
-        }
-        let all: usize = self.members.iter_mut().map(Member::told).sum();
+        let count = terms.len();
+        let told = judge(terms).with_context(|| self.report())?;
         ensure!(
-            all == figures.told,
-            "{all} batches were told, but only {} in terms that were announced\n{}",
-            figures.told,
+            all == told,
+            "{all} batches were told, but only {told} in terms that were announced\n{}",
             self.report()
         );
-        Ok(figures)
+        Ok(Figures {
+            processes: self.members.len(),
+            terms: count,
+            told,
+        })
     }
 
     /// Ends all that live by SIGTERM, counts what is left of the text, and compares the counts with those made by hand.

@@ -18,6 +18,7 @@ pub mod oracle;
 pub mod program;
 pub mod scripted;
 pub mod seams;
+mod terms;
 pub mod text;
 
 /// Whether long campaigns run whole (`./fulmar test --full`).

@@ -8,6 +8,10 @@ use fulmar_property_tests::cluster::{Cluster, Sealed};
 
 use crate::cluster_at;
 
+/// Fewer than so many transactions begin and end a run: sessions, nodes that are made, a fence, acknowledgements. How many exactly
+/// depends on what still comes through before the end.
+const REST: u64 = 30;
+
 /// The number of the server's last transaction.
 fn zxid(server: &Server) -> u64 {
     let said = server.four_letter("srvr");
@@ -55,19 +59,22 @@ fn a_batch_costs_one_transaction_and_batches_sealed_together_cost_one_for_all() 
     let (few, some) = transactions(&server, 500, alone);
     let (many, more) = transactions(&server, 5_000, alone);
     assert_eq!((some.len(), more.len()), (50, 500));
-    let rest = few - 50;
     println!("50 batches: {few} transactions, 500 batches: {many}");
-    assert_eq!(many - few, 450, "one for each batch more");
-    assert!(rest <= 30, "{rest} transactions beside the batches");
-
+    for (all, batches) in [(few, 50), (many, 500)] {
+        assert!(
+            (batches..batches + REST).contains(&all),
+            "{all} for {batches}"
+        );
+    }
     let together = "--batch-lines 2 --batch-time 60000 --max-pending 16";
     let (all, batches) = transactions(&server, 4_000, together);
+    let writes = writes(&batches);
     println!(
-        "{} batches, 16 in flight: {all} transactions",
+        "{} batches, 16 in flight, sealed by {writes} writes: {all} transactions",
         batches.len()
     );
     assert_eq!(batches.len(), 2_000);
-    assert_eq!(all, rest + writes(&batches));
+    assert!((writes..writes + REST).contains(&all));
     assert!(
         all < 2_000,
         "none of {} were sealed together",

@@ -49,5 +49,5 @@ fn cluster_at(connection: &str, session_ms: u64, options: &str) -> Cluster {
 
 /// Processes at the server that all tests share.
 fn cluster(options: &str) -> Cluster {
-    cluster_at(&testing::shared_chroot(), 2_000, options)
+    cluster_at(&testing::shared_chroot(), 4_000, options)
 }
