@@ -243,7 +243,11 @@ impl ZooKeeperLedger {
                     was_apart || self.seen.is_some_and(|seen| seen.apart),
                 );
             }
-            _ => {}
+            None => {
+                let path = self.session.shown(&self.nodes.paths.ledger);
+                tracing::error!(path, "the ledger's node was deleted while the topology ran");
+            }
+            Some(_) => {}
         }
         Ok(WriteOutcome::Refused {
             current: current.map(Box::new),
