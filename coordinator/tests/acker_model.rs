@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use fulmar_coordinator::{
     AckOutcome, Acker, Attempt, Epoch, Generation, TxId, WorkerId, edge_id, prepare_id,
@@ -21,10 +22,19 @@ use proptest::test_runner::{Config, FileFailurePersistence};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 /// A message of a tree, by number; or the entry of a worker's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Id {
     Message(u32),
     Prepare(u32),
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Id::Message(n) => write!(f, "{n}"),
+            Id::Prepare(worker) => write!(f, "prepare{worker}"),
+        }
+    }
 }
 
 /// A report on its way: the ids in it, each once.
@@ -39,6 +49,7 @@ struct Report {
 /// What is true of a tree, whatever the acker has heard.
 #[derive(Clone, Default)]
 struct Truth {
+    /// How many messages it has had.
     messages: u32,
     /// Sent, and not processed.
     open: BTreeSet<Id>,
@@ -60,66 +71,66 @@ struct Tree {
 struct Reference {
     early_limit: usize,
     truths: BTreeMap<Attempt, Truth>,
-    network: Vec<Report>,
+    /// By their numbers.
+    network: BTreeMap<u32, Report>,
     trees: BTreeMap<Attempt, Tree>,
     /// Roots of which only reports have come, oldest first.
     early: Vec<Attempt>,
+    /// How many reports there were.
+    reports: u32,
     /// The last step's report and what is answered to it.
     call: Option<(Report, AckOutcome)>,
     /// The root that the last step has forgotten, and whether it was there.
     forgotten: Option<(Attempt, bool)>,
 }
 
+/// Steps name what they are about, so that a failing case keeps its meaning when others are left out.
 #[derive(Clone)]
 enum Step {
-    /// A new attempt of a batch begins with so many messages, to be prepared by so many workers; it is announced by a report.
+    /// A new attempt of a batch begins with messages, and with workers that have to prepare it; a report announces it.
     Issue {
-        txid: u64,
-        messages: u32,
-        workers: u32,
+        root: Attempt,
+        ids: Vec<Id>,
+        report: u32,
     },
-    /// A task processes some open messages of one tree and sends others, all in one report.
+    /// A task processes open messages of one tree and sends others, all in one report.
     Work {
-        root: Index,
-        takes: Vec<Index>,
-        sends: u32,
+        root: Attempt,
+        takes: BTreeSet<Id>,
+        sends: Vec<Id>,
+        report: u32,
     },
-    Deliver(Index),
-    DeliverTwice(Index),
-    Lose(Index),
+    Deliver(u32),
+    DeliverTwice(u32),
+    Lose(u32),
     /// The attempt has failed.
-    Forget(Index),
+    Forget(Attempt),
 }
 
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Of what is there, the one at this share of it.
-        let at = |index: &Index| index.index(100);
         match self {
-            Step::Issue {
-                txid,
-                messages,
-                workers,
+            Step::Issue { root, ids, report } => {
+                write!(
+                    f,
+                    "<issue {root} with {ids:?}, to be announced by report {report}>"
+                )
+            }
+            Step::Work {
+                root,
+                takes,
+                sends,
+                report,
             } => {
                 write!(
                     f,
-                    "<issue batch {txid}: {messages} messages, {workers} workers>"
+                    "<in {root} {takes:?} processed, {sends:?} sent: report {report}>"
                 )
             }
-            Step::Work { root, takes, sends } => {
-                let takes: Vec<_> = takes.iter().map(at).collect();
-                write!(
-                    f,
-                    "<tree at {} %: process messages at {takes:?} %, send {sends}>",
-                    at(root)
-                )
-            }
-            Step::Deliver(report) => write!(f, "<deliver the report at {} %>", at(report)),
-            Step::DeliverTwice(report) => {
-                write!(f, "<deliver the report at {} %, and keep it>", at(report))
-            }
-            Step::Lose(report) => write!(f, "<lose the report at {} %>", at(report)),
-            Step::Forget(root) => write!(f, "<the attempt at {} % fails>", at(root)),
+            Step::Deliver(report) => write!(f, "<report {report} arrives>"),
+            Step::DeliverTwice(report) => write!(f, "<report {report} arrives, and is kept>"),
+            Step::Lose(report) => write!(f, "<report {report} is lost>"),
+            Step::Forget(root) => write!(f, "<{root} has failed>"),
         }
     }
 }
@@ -133,7 +144,8 @@ impl fmt::Debug for Reference {
 /// What stands for an id in the acker.
 fn hash(root: Attempt, id: Id) -> u64 {
     match id {
-        Id::Message(n) => edge_id(root, n % 3, n % 2, n % 5, n.into()),
+        // Two links, with numbered messages on each.
+        Id::Message(n) => edge_id(root, 0, 0, n % 2, u64::from(n / 2)),
         Id::Prepare(worker) => prepare_id(root, WorkerId(worker)),
     }
 }
@@ -147,13 +159,13 @@ impl Report {
 }
 
 impl Truth {
-    fn send(&mut self, count: u32) -> Vec<Id> {
-        let sent: Vec<Id> = (self.messages..self.messages + count)
-            .map(Id::Message)
-            .collect();
-        self.messages += count;
-        self.open.extend(&sent);
-        sent
+    fn send(&mut self, sent: &[Id]) {
+        self.open.extend(sent);
+        let numbers = sent.iter().filter_map(|id| match id {
+            Id::Message(n) => Some(n + 1),
+            Id::Prepare(_) => None,
+        });
+        self.messages = numbers.fold(self.messages, u32::max);
     }
 
     /// Nothing is under way, neither a message nor a report.
@@ -163,55 +175,75 @@ impl Truth {
 }
 
 impl Reference {
-    fn issue(&mut self, txid: u64, messages: u32, workers: u32) {
-        let tries = self
-            .truths
-            .keys()
-            .filter(|root| root.txid.0 == txid)
-            .count() as u64;
-        let generation = Generation {
-            epoch: Epoch(1),
-            number: tries,
-        };
-        let root = Attempt {
-            txid: TxId(txid),
-            generation,
-        };
+    fn issue(&mut self, root: Attempt, ids: &[Id], report: u32) {
         let mut truth = Truth {
             undelivered: 1,
             ..Truth::default()
         };
-        let mut ids: BTreeSet<Id> = truth.send(messages).into_iter().collect();
-        ids.extend((0..workers).map(Id::Prepare));
-        truth.open.extend(&ids);
+        truth.send(ids);
         self.truths.insert(root, truth);
-        self.network.push(Report {
-            root,
-            ids,
-            init: true,
-        });
+        let ids = ids.iter().copied().collect();
+        self.network.insert(
+            report,
+            Report {
+                root,
+                ids,
+                init: true,
+            },
+        );
     }
 
-    fn work(&mut self, root: Index, takes: &[Index], sends: u32) {
-        let open: Vec<Attempt> = self.open_roots();
-        let root = *root.get(&open);
+    fn work(&mut self, root: Attempt, takes: &BTreeSet<Id>, sends: &[Id], report: u32) {
         let truth = self.truths.get_mut(&root).unwrap();
-        let mut ids = BTreeSet::new();
-        for take in takes {
-            let open: Vec<Id> = truth.open.iter().copied().collect();
-            if !open.is_empty() {
-                let taken = *take.get(&open);
-                truth.open.remove(&taken);
-                ids.insert(taken);
-            }
-        }
-        ids.extend(truth.send(sends));
+        truth.open.retain(|id| !takes.contains(id));
+        truth.send(sends);
         truth.undelivered += 1;
-        self.network.push(Report {
+        let ids = takes.iter().chain(sends).copied().collect();
+        self.network.insert(
+            report,
+            Report {
+                root,
+                ids,
+                init: false,
+            },
+        );
+    }
+
+    /// A step that issues a new attempt.
+    fn to_issue(&self, txid: u64, messages: u32, workers: u32) -> Step {
+        let tries = self.truths.keys().filter(|root| root.txid.0 == txid);
+        let number = tries
+            .map(|root| root.generation.number + 1)
+            .max()
+            .unwrap_or(0);
+        let generation = Generation {
+            epoch: Epoch(1),
+            number,
+        };
+        let messages = (0..messages).map(Id::Message);
+        Step::Issue {
+            root: Attempt {
+                txid: TxId(txid),
+                generation,
+            },
+            ids: messages.chain((0..workers).map(Id::Prepare)).collect(),
+            report: self.reports,
+        }
+    }
+
+    /// A step that works on one of the open trees.
+    fn to_work(&self, root: Index, takes: &[Index], sends: u32) -> Step {
+        let root = *root.get(&self.open_roots());
+        let truth = &self.truths[&root];
+        let open: Vec<Id> = truth.open.iter().copied().collect();
+        Step::Work {
             root,
-            ids,
-            init: false,
-        });
+            takes: takes.iter().map(|take| *take.get(&open)).collect(),
+            sends: (truth.messages..truth.messages + sends)
+                .map(Id::Message)
+                .collect(),
+            report: self.reports,
+        }
     }
 
     fn open_roots(&self) -> Vec<Attempt> {
@@ -266,9 +298,10 @@ impl ReferenceStateMachine for Reference {
         let reference = |early_limit| Reference {
             early_limit,
             truths: BTreeMap::new(),
-            network: Vec::new(),
+            network: BTreeMap::new(),
             trees: BTreeMap::new(),
             early: Vec::new(),
+            reports: 0,
             call: None,
             forgotten: None,
         };
@@ -278,77 +311,89 @@ impl ReferenceStateMachine for Reference {
     }
 
     fn transitions(state: &Reference) -> BoxedStrategy<Step> {
-        let issue =
-            (1_u64..4, 0_u32..4, 0_u32..3).prop_map(|(txid, messages, workers)| Step::Issue {
-                txid,
-                messages,
-                workers,
-            });
-        let work = (
-            any::<Index>(),
-            prop::collection::vec(any::<Index>(), 1..3),
-            0_u32..3,
-        );
-        // Trees must come to an end, too.
-        let work = (work, any::<bool>()).prop_map(|((root, takes, sends), ends)| Step::Work {
-            root,
-            takes,
-            sends: if ends { 0 } else { sends },
-        });
+        let now = Arc::new(state.clone());
+        let then = Arc::clone(&now);
+        let issue = (1_u64..4, 0_u32..4, 0_u32..3)
+            .prop_map(move |(txid, messages, workers)| then.to_issue(txid, messages, workers));
         let mut steps = vec![(2, issue.boxed())];
         if !state.open_roots().is_empty() {
+            // Trees must come to an end, too.
+            let sends = prop_oneof![Just(0_u32), 0_u32..3];
+            let work = (
+                any::<Index>(),
+                prop::collection::vec(any::<Index>(), 1..3),
+                sends,
+            )
+                .prop_map(move |(root, takes, sends)| now.to_work(root, &takes, sends));
             steps.push((8, work.boxed()));
         }
         if !state.network.is_empty() {
-            steps.push((8, any::<Index>().prop_map(Step::Deliver).boxed()));
-            steps.push((1, any::<Index>().prop_map(Step::DeliverTwice).boxed()));
-            steps.push((1, any::<Index>().prop_map(Step::Lose).boxed()));
+            let reports: Vec<u32> = state.network.keys().copied().collect();
+            let report = prop::sample::select(reports);
+            steps.push((8, report.clone().prop_map(Step::Deliver).boxed()));
+            steps.push((1, report.clone().prop_map(Step::DeliverTwice).boxed()));
+            steps.push((1, report.prop_map(Step::Lose).boxed()));
         }
         if !state.truths.is_empty() {
-            steps.push((1, any::<Index>().prop_map(Step::Forget).boxed()));
+            let roots: Vec<Attempt> = state.truths.keys().copied().collect();
+            steps.push((
+                1,
+                prop::sample::select(roots).prop_map(Step::Forget).boxed(),
+            ));
         }
         Union::new_weighted(steps).boxed()
     }
 
     fn preconditions(state: &Reference, step: &Step) -> bool {
         match step {
-            Step::Issue { .. } => true,
-            Step::Work { .. } => !state.open_roots().is_empty(),
-            Step::Deliver(_) | Step::Lose(_) => !state.network.is_empty(),
+            Step::Issue { root, .. } => !state.truths.contains_key(root),
+            Step::Work { root, takes, .. } => {
+                let truth = state.truths.get(root);
+                truth.is_some_and(|truth| takes.is_subset(&truth.open))
+            }
+            Step::Deliver(report) | Step::Lose(report) => state.network.contains_key(report),
             // A root is announced once, by the coordinator itself.
-            Step::DeliverTwice(at) => !state.network.is_empty() && !at.get(&state.network).init,
-            Step::Forget(_) => !state.truths.is_empty(),
+            Step::DeliverTwice(report) => {
+                state.network.get(report).is_some_and(|report| !report.init)
+            }
+            Step::Forget(root) => state.truths.contains_key(root),
         }
     }
 
     fn apply(mut state: Reference, step: &Step) -> Reference {
         (state.call, state.forgotten) = (None, None);
         match step {
-            Step::Issue {
-                txid,
-                messages,
-                workers,
-            } => state.issue(*txid, *messages, *workers),
-            Step::Work { root, takes, sends } => state.work(*root, takes, *sends),
-            Step::Deliver(at) => {
-                let report = state.network.remove(at.index(state.network.len()));
+            Step::Issue { root, ids, report } => {
+                state.issue(*root, ids, *report);
+                state.reports = report + 1;
+            }
+            Step::Work {
+                root,
+                takes,
+                sends,
+                report,
+            } => {
+                state.work(*root, takes, sends, *report);
+                state.reports = report + 1;
+            }
+            Step::Deliver(report) => {
+                let report = state.network.remove(report).unwrap();
                 state.truths.get_mut(&report.root).unwrap().undelivered -= 1;
                 state.hear(report);
             }
-            Step::DeliverTwice(at) => {
-                let report = at.get(&state.network).clone();
+            Step::DeliverTwice(report) => {
+                let report = state.network[report].clone();
                 state.truths.get_mut(&report.root).unwrap().spoilt = true;
                 state.hear(report);
             }
-            Step::Lose(at) => {
-                let report = state.network.remove(at.index(state.network.len()));
+            Step::Lose(report) => {
+                let report = state.network.remove(report).unwrap();
                 state.truths.get_mut(&report.root).unwrap().spoilt = true;
             }
-            Step::Forget(at) => {
-                let root = *at.get(&state.truths.keys().copied().collect::<Vec<_>>());
-                state.early.retain(|early| *early != root);
-                state.forgotten = Some((root, state.trees.remove(&root).is_some()));
-                state.truths.get_mut(&root).unwrap().spoilt = true;
+            Step::Forget(root) => {
+                state.early.retain(|early| early != root);
+                state.forgotten = Some((*root, state.trees.remove(root).is_some()));
+                state.truths.get_mut(root).unwrap().spoilt = true;
             }
         }
         state
@@ -386,7 +431,7 @@ impl StateMachineTest for Tested {
                 // What is on its way yet says nothing: it was delivered before, or has nothing in it.
                 let news = model
                     .network
-                    .iter()
+                    .values()
                     .filter(|other| other.root == root && !truth.spoilt);
                 assert!(
                     news.clone().all(|other| other.ids.is_empty()),
@@ -417,7 +462,7 @@ impl StateMachineTest for Tested {
 fn config() -> Config {
     let full = std::env::var_os("FULMAR_FULL").is_some_and(|full| full == "1");
     Config {
-        cases: if full { 160_000 } else { 8_000 },
+        cases: if full { 50_000 } else { 2_500 },
         max_shrink_iters: 50_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..Config::default()

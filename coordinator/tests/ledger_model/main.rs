@@ -47,7 +47,7 @@ prop_state_machine! {
 
 #[cfg(all(feature = "zookeeper", feature = "testing"))]
 prop_state_machine! {
-    #![proptest_config(config(40, 200))]
+    #![proptest_config(config(25, 200))]
     #[test]
     fn the_zookeeper_ledger_is_a_linearizable_register(sequential 1..30 => Tested<ZooKeeper>);
 }

@@ -23,8 +23,6 @@ pub(crate) enum Heard {
     Untold(WriteOutcome),
     /// It was not carried out, and never will be; the writer does not know.
     Never,
-    /// Nobody knows.
-    Perhaps,
 }
 
 /// Where ledgers are kept, with the writers that have one, and what can go wrong there.
@@ -177,7 +175,6 @@ impl<M: Medium> World<M> {
             }
             Heard::Untold(outcome) => self.carried_out(sent, &outcome),
             Heard::Never => {}
-            Heard::Perhaps => self.register.unknown(sent),
         }
     }
 

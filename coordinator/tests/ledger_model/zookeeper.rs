@@ -70,7 +70,7 @@ impl ZooKeeper {
         assert!(matches!(outcome, WriteOutcome::Unknown(_)), "{outcome:?}");
         let gone = self.writers[at].take().expect("it has just written");
         self.late.push(gone.proxy);
-        Heard::Perhaps
+        Heard::Answer(outcome)
     }
 }
 
