@@ -42,11 +42,15 @@ fn moments(traced: &Traced, few: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
             .filter(|_| rng.random_bool(share.min(1.0)))
             .collect()
     };
-    let few = if is_full() { usize::MAX } else { few };
     let mut moments = draw(key, few / 3 * 2);
     moments.extend(draw(other, few / 3));
     moments.sort_unstable();
     moments
+}
+
+/// All of the calls in a full run.
+fn all_or(few: usize) -> usize {
+    if is_full() { usize::MAX } else { few }
 }
 
 /// The power goes after each of the calls; what is left is run to its end.
@@ -107,7 +111,7 @@ fn after_a_power_loss_at_any_call_everything_sealed_is_there_and_every_count_is_
     let (seed, began) = (seed(), Instant::now());
     println!("FULMAR_SEED={seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let moments = moments(traced, 90, &mut rng);
+    let moments = moments(traced, all_or(90), &mut rng);
     let (tally, _) = cut_power(
         traced,
         Disk::new(&traced.root),
@@ -141,7 +145,7 @@ fn a_power_loss_without_syncs_gives_the_right_counts_or_an_error() {
     println!("FULMAR_SEED={seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let lazy = traced(Durability::ProcessCrash);
-    let moments = moments(&lazy, 45, &mut rng);
+    let moments = moments(&lazy, all_or(45), &mut rng);
     let (tally, _) = cut_power(
         &lazy,
         Disk::new(&lazy.root),
