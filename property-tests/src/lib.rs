@@ -2,7 +2,7 @@
 //!
 //! [`program`], [`text`] and [`campaign`] kill the real WordCount, [`cluster`] runs several that share a ledger in ZooKeeper, where
 //! [`hand`] changes nodes as a person would; [`seams`] wraps what a topology stands on, to crash at a numbered
-//! call; [`scripted`] is a topology of many parts, and [`oracle`] its plain evaluation.
+//! call; [`scripted`] is a topology of many parts, and [`oracle`] its plain evaluation; [`power`] is what a power loss leaves.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -15,6 +15,7 @@ pub mod feeder;
 pub mod hand;
 mod member;
 pub mod oracle;
+pub mod power;
 pub mod program;
 pub mod scripted;
 pub mod seams;

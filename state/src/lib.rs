@@ -22,6 +22,7 @@ pub mod view;
 
 mod base;
 mod fold;
+mod folder;
 mod frozen;
 mod part;
 
@@ -35,6 +36,7 @@ pub use backend::{RocksOptions, RocksStorage};
 pub use base::Base;
 pub use error::{Result, StateError};
 pub use fold::{FoldDone, FoldJob, FoldOp, FoldPart, FoldVisitor};
+pub use folder::sync_ancestors;
 pub use key::{Key, KeyError, MAX_KEY, hash_key, partition_of};
 pub use log::Entry;
 pub use outbox::{DeadLetter, OutboxPart};

@@ -316,45 +316,6 @@ fn a_failed_write_is_answered_to_every_later_call() {
 }
 
 #[test]
-fn a_fold_that_fails_loses_nothing() {
-    let full = StateError::DiskFull {
-        path: "/data".into(),
-        doing: "folding".to_owned(),
-    };
-    // Writes: the rewind, the batch, two ingestions, the new head.
-    for at in 2..5 {
-        for moment in [Moment::Before, Moment::After] {
-            let storage = memory();
-            drop(folded(&storage));
-            let sealed = Some(attempt(1, 1));
-            let faulty = Faulty::new(storage.open(), at, moment).failing_with(full.clone());
-            let mut worker = Worker::start(Arc::new(faulty), rewind(2, sealed), 2).unwrap();
-            let second = worker.prepare(&delta("a", 2)).unwrap();
-            worker.seal(second);
-            assert_eq!(worker.fold(|_| Ok(())), Err(full.clone()));
-            assert_eq!(
-                worker.contents().counts.get("a"),
-                Some(&3),
-                "the shards still know it"
-            );
-            drop(worker);
-            let mut worker = Worker::start(storage.open(), rewind(3, Some(second)), 3).unwrap();
-            assert_eq!(
-                worker.contents().counts.get("a"),
-                Some(&3),
-                "write {at}, {moment:?}"
-            );
-            worker.fold(|_| Ok(())).unwrap();
-            assert_eq!(
-                worker.contents().counts.get("a"),
-                Some(&3),
-                "write {at}, {moment:?}, folded again"
-            );
-        }
-    }
-}
-
-#[test]
 fn a_fold_needs_all_partitions_as_of_one_sealed_batch() {
     let mut worker = Worker::start(memory().open(), rewind(1, None), 2).unwrap();
     let first = worker.prepare(&delta("a", 1)).unwrap();

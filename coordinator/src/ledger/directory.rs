@@ -84,12 +84,16 @@ impl Directory {
         keeper: Keeper,
     ) -> Result<Directory> {
         let dir = dir.as_ref().to_owned();
-        make_dir(&dir, durability)?;
+        make_dir(&dir)?;
         // Looked at before anything is made in it: another program's directory is left as it was.
         check_keeper(&dir, check_program(&dir)?, keeper)?;
         let lock = lock(&dir)?;
         let marker = check_program(&dir)?;
         check_keeper(&dir, marker, keeper)?;
+        if marker == Marker::Absent && durability == Durability::Fsync {
+            fulmar_state::sync_ancestors(&dir)
+                .map_err(|error| Error::io("syncing the folders above", &dir, error))?;
+        }
         let claim = Directory {
             dir,
             durability,
@@ -172,7 +176,8 @@ fn private() -> OpenOptions {
     options
 }
 
-fn make_dir(dir: &Path, durability: Durability) -> Result<()> {
+/// That it exists becomes durable before it is marked.
+fn make_dir(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -182,11 +187,7 @@ fn make_dir(dir: &Path, durability: Durability) -> Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
         .create(dir)
-        .map_err(|error| Error::io("creating", dir, error))?;
-    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) if durability == Durability::Fsync => sync_dir(parent),
-        _ => Ok(()),
-    }
+        .map_err(|error| Error::io("creating", dir, error))
 }
 
 /// A rename or a new file is durable only once its directory is.
@@ -204,6 +205,10 @@ fn check_program(dir: &Path) -> Result<Marker> {
     let marker = dir.join(MARKER);
     if let Some(text) = read_bounded(&marker)? {
         let text = String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
+        if is_torn(&text) {
+            let what = format!("it says {text:?}, as a write that a power loss has cut off");
+            return Err(Error::Corrupt { path: marker, what });
+        }
         let text = text.trim_end_matches('\n');
         let (said, marked) = match (text.strip_suffix(BEGUN), text.strip_suffix(ELSEWHERE)) {
             (Some(said), _) => (said, Marker::Begun),
@@ -241,6 +246,13 @@ fn check_program(dir: &Path) -> Result<Marker> {
         }
     }
     Ok(Marker::Absent)
+}
+
+/// Whether it is what is left of a marker whose write was not synced: its beginning, or zeros.
+fn is_torn(text: &str) -> bool {
+    let written = text.trim_end_matches('\0');
+    let ours = written.starts_with(PROGRAM) || PROGRAM.starts_with(written);
+    ours && (written.len() < text.len() || !written.ends_with('\n'))
 }
 
 fn lock(dir: &Path) -> Result<File> {

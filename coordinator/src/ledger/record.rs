@@ -306,8 +306,8 @@ fn checked(bytes: &[u8]) -> Result<&str, RecordError> {
         .strip_prefix(MAGIC)
         .and_then(|rest| rest.strip_prefix(' '))
     else {
-        // A prefix of the first line is what a torn write leaves.
-        if MAGIC.starts_with(first.trim_end()) {
+        // A prefix of the first line, or zeros, is what a torn write leaves.
+        if MAGIC.starts_with(first.trim_end_matches('\0').trim_end()) {
             return corrupt("it ends in its first line");
         }
         return Err(RecordError::OtherProgram(format!(

@@ -68,8 +68,8 @@ pub(super) struct Head {
 pub(super) enum Put {
     /// Makes the node, and marks that it was made.
     First { marker: i32 },
-    /// Replaces its data.
-    Next { node: i32 },
+    /// Replaces its data, in the node that the marker tells of: node versions come again in the next one.
+    Next { node: i32, marker: i32 },
     /// Replaces the node, and marks which version it begins with.
     Roll { node: i32, marker: i32, from: i64 },
 }
@@ -231,7 +231,7 @@ impl Seen {
             .ok()
             .filter(|node| *node >= 0)?;
         if node < roll_at {
-            return Some(Put::Next { node });
+            return Some(Put::Next { node, marker });
         }
         Some(Put::Roll {
             node,
@@ -271,11 +271,11 @@ impl Put {
         let options = zk::CreateMode::Persistent.with_acls(acls);
         let mut multi = client.new_multi_writer();
         let (marker, from) = match self {
-            Put::Next { node } => {
-                return client
-                    .set_data(&paths.ledger, &text, Some(node))
-                    .await
-                    .map(drop);
+            Put::Next { node, marker } => {
+                multi.add_check_version(&paths.root, marker)?;
+                multi.add_set_data(&paths.ledger, &text, Some(node))?;
+                multi.commit().await?;
+                return Ok(());
             }
             Put::First { marker } => (marker, Marker::FIRST),
             Put::Roll { node, marker, from } => {
@@ -346,8 +346,14 @@ mod tests {
             (begun.plan(Version(1), ROLL_AT), plan(1, 0), plan(0, 0)),
             (None, None, None)
         );
-        assert_eq!(plan(1, 1), Some(Put::Next { node: 0 }));
-        assert_eq!(plan(1, last), Some(Put::Next { node: ROLL_AT - 1 }));
+        assert_eq!(plan(1, 1), Some(Put::Next { node: 0, marker: 5 }));
+        assert_eq!(
+            plan(1, last),
+            Some(Put::Next {
+                node: ROLL_AT - 1,
+                marker: 5
+            })
+        );
         let from = i64::from(ROLL_AT) + 2;
         assert_eq!(
             plan(1, last + 1),
@@ -357,7 +363,7 @@ mod tests {
                 from
             })
         );
-        assert_eq!(plan(from, last + 2), Some(Put::Next { node: 0 }));
+        assert_eq!(plan(from, last + 2), Some(Put::Next { node: 0, marker: 5 }));
         for (from, expected) in [
             (2, 1),
             (from, 1),
@@ -367,6 +373,12 @@ mod tests {
         ] {
             assert_eq!(plan(from, expected), None, "{from} {expected}");
         }
-        assert_eq!(plan(-9, 1), Some(Put::Next { node: 10 }));
+        assert_eq!(
+            plan(-9, 1),
+            Some(Put::Next {
+                node: 10,
+                marker: 5
+            })
+        );
     }
 }

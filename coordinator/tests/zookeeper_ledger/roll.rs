@@ -46,3 +46,23 @@ fn a_writer_that_has_missed_the_replacement_is_refused_and_goes_on() {
     }
     applied(&mut other, 9);
 }
+
+#[test]
+fn a_write_on_a_version_of_the_node_before_is_refused_by_the_node_that_has_it_again() {
+    let to = testing::shared_chroot();
+    let (one, two) = (connect(&to), connect(&to));
+    let (mut ledger, mut other) = (open(&one).rolling_at(2), open(&two).rolling_at(2));
+    fill(&mut ledger, 2);
+    assert_eq!(load(&mut other), Some((record(1), Version(2))));
+    applied(&mut ledger, 2);
+    applied(&mut ledger, 3);
+    // As version 1 of the record was, so is version 4: version 0 of its node.
+    assert_eq!(get(&to, LEDGER).1.version, 0);
+    assert_eq!(
+        write(&mut other, &contract::record(1, 8, 1), 1),
+        WriteOutcome::Refused {
+            current: Some(Box::new((record(3), Version(4))))
+        }
+    );
+    assert_eq!(load(&mut ledger), Some((record(3), Version(4))));
+}

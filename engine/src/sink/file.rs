@@ -83,8 +83,9 @@ impl<F> FileSink<F> {
             .map_err(|error| self.fail("cannot be looked at", error))?
             .len();
         let shown = self.path.display();
-        let sealed = match fs::read_to_string(self.record_path()) {
-            Ok(text) => decode(&text).ok_or_else(|| SinkError::permanent(format!("{}: is damaged or of another program: without it the file cannot be written exactly once", self.record_path().display())))?,
+        let sealed = match fs::read(self.record_path()) {
+            // What is no text is damaged like what is another: to try again would not help.
+            Ok(bytes) => std::str::from_utf8(&bytes).ok().and_then(decode).ok_or_else(|| SinkError::permanent(format!("{}: is damaged or of another program: without it the file cannot be written exactly once", self.record_path().display())))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound && len == 0 => {
                 let empty = Sealed { topology: one_line(&part.topology), sink: one_line(&part.sink), len: 0, parts: VecDeque::new() };
                 // Before there is anything in the file, so that half of the first part is known to be ours after a crash.

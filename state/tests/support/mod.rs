@@ -6,17 +6,19 @@
 )]
 
 pub(crate) mod examples;
+pub(crate) mod faulty;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fulmar_state::{
-    AnyShard, Attempt, ByteMap, Change, Durable, Entry, Family, FoldPart, Generation,
-    MemoryStorage, Partition, Result, Rewind, RewindOutcome, SealOutcome, Shard, ShardView,
-    Snapshot, SortedSink, StateError, StateFamily, StateId, StateSchema, StateView, Storage, Store,
-    StoreIdentity, TxId, WriteBatch, hash_key, partition_of,
+    AnyShard, Attempt, ByteMap, Change, Entry, FoldPart, Generation, MemoryStorage, Partition,
+    Result, Rewind, RewindOutcome, SealOutcome, Shard, ShardView, StateFamily, StateId,
+    StateSchema, StateView, Storage, Store, StoreIdentity, TxId, hash_key, partition_of,
 };
+
+#[allow(unused_imports, reason = "every test file uses another part")]
+pub(crate) use faulty::{Faulty, Moment};
 
 pub(crate) const COUNTS: StateId = StateId(0);
 pub(crate) const NAMES: StateId = StateId(1);
@@ -150,6 +152,15 @@ pub(crate) struct Worker {
     pub(crate) store: Store,
     pub(crate) executors: Vec<Executor>,
     pub(crate) generation: Generation,
+    /// The newest batch that was processed: what the next one builds on.
+    pub(crate) tail: Option<Attempt>,
+}
+
+fn shard_sealed(shard: &dyn AnyShard) -> TxId {
+    let any = shard.as_any();
+    let counts = any.downcast_ref::<Shard<u64, Add>>().map(Shard::sealed);
+    let names = || any.downcast_ref::<Shard<String, Keep>>().map(Shard::sealed);
+    counts.or_else(names).unwrap()
 }
 
 fn owned(state: StateId, executor: u16, executors: u16) -> Vec<Partition> {
@@ -161,7 +172,15 @@ fn owned(state: StateId, executor: u16, executors: u16) -> Vec<Partition> {
 impl Worker {
     /// Opens the store, rewinds it and reloads the log.
     pub(crate) fn start(storage: Arc<dyn Storage>, to: Rewind, executors: u16) -> Result<Worker> {
-        let mut store = Store::open(storage, &identity(), &schemas())?;
+        Worker::begin(
+            Store::open(storage, &identity(), &schemas())?,
+            to,
+            executors,
+        )
+    }
+
+    /// Rewinds a store that was opened, and reloads the log.
+    pub(crate) fn begin(mut store: Store, to: Rewind, executors: u16) -> Result<Worker> {
         assert_eq!(store.rewind(to)?, RewindOutcome::Done);
         let base = store.base()?;
         let executor = |at| Executor {
@@ -185,11 +204,14 @@ impl Worker {
             let executor = &mut list[usize::from(partition.0 % executors)];
             executor.shards()[usize::from(state.0)].restore(txid, partition, section)
         })?;
-        Ok(Worker {
+        let mut worker = Worker {
             store,
             executors: list,
             generation: to.generation,
-        })
+            tail: to.sealed,
+        };
+        worker.drop_layers(to.sealed);
+        Ok(worker)
     }
 
     /// Processes and prepares the next batch.
@@ -201,9 +223,8 @@ impl Worker {
 
     /// Processes the next batch, in memory.
     pub(crate) fn process(&mut self, changes: &Changes) -> Result<Entry> {
-        let txid = self.executors[0].counts.newest().next();
-        let base = txid.prev().filter(|prev| *prev != TxId::ZERO);
-        let base = base.map(|prev| self.attempt_of(prev));
+        let base = self.tail;
+        let txid = base.map_or(TxId::ZERO, |base| base.txid).next();
         for executor in &mut self.executors {
             executor
                 .shards()
@@ -220,6 +241,7 @@ impl Worker {
             parts.push(part);
         }
         let attempt = Attempt::new(txid, self.generation);
+        self.tail = Some(attempt);
         Ok(Entry {
             attempt,
             base,
@@ -227,17 +249,6 @@ impl Worker {
             parts,
             ..Entry::default()
         })
-    }
-
-    fn attempt_of(&self, txid: TxId) -> Attempt {
-        match self.store.entry(txid).unwrap() {
-            Some(entry) => entry.attempt,
-            None => self
-                .store
-                .sealed()
-                .filter(|sealed| sealed.txid == txid)
-                .unwrap(),
-        }
     }
 
     fn change(&mut self, txid: TxId, changes: &Changes) {
@@ -277,33 +288,31 @@ impl Worker {
 
     /// Seals a prepared batch and all before it.
     pub(crate) fn seal(&mut self, attempt: Attempt) {
-        let from = self
-            .store
-            .sealed()
-            .map_or(TxId::ZERO, |sealed| sealed.txid)
-            .next();
         assert_eq!(self.store.seal(attempt), SealOutcome::Shown);
-        for executor in &mut self.executors {
-            for txid in from.0..=attempt.txid.0 {
-                executor
-                    .shards()
-                    .into_iter()
-                    .for_each(|shard| shard.seal(TxId(txid)));
-            }
+        self.show(attempt.txid);
+    }
+
+    /// Brings the layers of all batches up to a sealed one into the overlays.
+    pub(crate) fn show(&mut self, upto: TxId) {
+        for shard in self.executors.iter_mut().flat_map(Executor::shards) {
+            (shard_sealed(shard).0 + 1..=upto.0).for_each(|txid| shard.seal(TxId(txid)));
         }
     }
 
     pub(crate) fn rewind(&mut self, to: Rewind) -> Result<()> {
         assert_eq!(self.store.rewind(to)?, RewindOutcome::Done);
         self.generation = to.generation;
-        let sealed = to.sealed.map_or(TxId::ZERO, |sealed| sealed.txid);
-        for executor in &mut self.executors {
-            executor
-                .shards()
-                .into_iter()
-                .for_each(|shard| shard.rewind(sealed));
-        }
+        self.tail = to.sealed;
+        self.show(to.sealed.map_or(TxId::ZERO, |sealed| sealed.txid));
+        self.drop_layers(to.sealed);
         Ok(())
+    }
+
+    fn drop_layers(&mut self, sealed: Option<Attempt>) {
+        let txid = sealed.map_or(TxId::ZERO, |sealed| sealed.txid);
+        for shard in self.executors.iter_mut().flat_map(Executor::shards) {
+            shard.rewind(txid);
+        }
     }
 
     pub(crate) fn fold_parts(&mut self) -> Vec<(StateId, Vec<Arc<dyn FoldPart>>)> {
@@ -369,89 +378,6 @@ pub(crate) fn contents((counts, names): &(Counts, Names)) -> Model {
 pub(crate) fn route(key: &str, partitions: u16) -> (u64, Partition) {
     let hash = hash_key(key.as_bytes());
     (hash, partition_of(hash, partitions))
-}
-
-/// Where in a call the fault falls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
-    /// Nothing of the call is applied.
-    Before,
-    /// All of it is applied, but the caller does not learn of it.
-    After,
-}
-
-/// A storage whose writing call number `at` fails, and all after it: the disk, or the process, is gone.
-pub(crate) struct Faulty {
-    inner: Arc<dyn Storage>,
-    at: usize,
-    moment: Moment,
-    error: StateError,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Faulty {
-    pub(crate) fn new(inner: Arc<dyn Storage>, at: usize, moment: Moment) -> Faulty {
-        let error = StateError::Io {
-            path: "test".into(),
-            doing: "crashing".to_owned(),
-            message: "the process is gone".to_owned(),
-        };
-        Faulty {
-            inner,
-            at,
-            moment,
-            error,
-            calls: Arc::default(),
-        }
-    }
-
-    pub(crate) fn failing_with(self, error: StateError) -> Faulty {
-        Faulty { error, ..self }
-    }
-
-    /// How many writing calls were made.
-    pub(crate) fn calls(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.calls)
-    }
-
-    fn call(&self, apply: impl FnOnce() -> Result<()>) -> Result<()> {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        if call > self.at || (call == self.at && self.moment == Moment::Before) {
-            return Err(self.error.clone());
-        }
-        apply()?;
-        if call == self.at {
-            Err(self.error.clone())
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Storage for Faulty {
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-
-    fn write(&self, batch: WriteBatch, durable: Durable) -> Result<()> {
-        self.call(|| self.inner.write(batch, durable))
-    }
-
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.inner.get(family, key)
-    }
-
-    fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
-        self.inner.snapshot()
-    }
-
-    fn ingest(
-        &self,
-        family: Family,
-        fill: &mut dyn FnMut(&mut dyn SortedSink) -> Result<()>,
-    ) -> Result<()> {
-        self.call(|| self.inner.ingest(family, fill))
-    }
 }
 
 /// A rewind of an epoch to what is sealed.

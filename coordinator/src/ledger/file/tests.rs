@@ -114,8 +114,6 @@ fn other_programs_and_formats_are_refused_untouched() {
     let marker = dir.path().join(MARKER);
     fs::write(&marker, "other-program 1\n").unwrap();
     assert!(matches!(open(dir.path()), Err(Error::OtherProgram { .. })));
-    fs::write(&marker, "").unwrap();
-    assert!(matches!(open(dir.path()), Err(Error::OtherProgram { .. })));
     fs::write(&marker, "fulmar-ledger 2\n").unwrap();
     let error = open(dir.path()).unwrap_err();
     assert!(
@@ -126,6 +124,29 @@ fn other_programs_and_formats_are_refused_untouched() {
     fs::remove_file(&marker).unwrap();
     fs::write(dir.path().join(LEDGER), "#!/bin/sh\n").unwrap();
     assert!(matches!(open(dir.path()), Err(Error::OtherProgram { .. })));
+}
+
+#[test]
+fn what_a_power_loss_leaves_of_a_file_that_was_not_synced_is_damage_and_no_other_program() {
+    let dir = filled();
+    for name in [MARKER, LEDGER] {
+        let path = dir.path().join(name);
+        let whole = fs::read(&path).unwrap();
+        for len in 0..whole.len() {
+            let zeros = [&whole[..len], &vec![0; whole.len() - len]].concat();
+            for left in [whole[..len].to_vec(), zeros] {
+                fs::write(&path, &left).unwrap();
+                let error = open(dir.path()).unwrap_err();
+                let left = String::from_utf8_lossy(&left);
+                assert!(
+                    matches!(error, Error::Corrupt { .. }),
+                    "{name} {left:?}: {error}"
+                );
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    open(dir.path()).unwrap();
 }
 
 #[test]

@@ -179,6 +179,10 @@ fn a_damaged_record_is_refused_whatever_is_damaged() {
     for at in 0..record.len() {
         let mut damaged = record.clone();
         damaged[at] ^= 1;
+        fs::write(fixture.record(), &damaged).unwrap();
+        refused(fixture.sink().publish(&part(3, 0), vec![30]), "damaged");
+        // No text at all.
+        damaged[at] = 0xff;
         fs::write(fixture.record(), damaged).unwrap();
         refused(fixture.sink().publish(&part(3, 0), vec![30]), "damaged");
         fs::write(fixture.record(), &record[..at]).unwrap();

@@ -1,7 +1,7 @@
 //! Opening a directory: ours or nobody's, never another program's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,6 +14,7 @@ use super::options::{self, DATA, RocksOptions};
 use super::{Inner, RocksStorage};
 use crate::backend::{Family, StateFamily};
 use crate::error::{Result, StateError};
+use crate::folder::sync_ancestors;
 
 /// What RocksDB leaves behind when it is killed before its directory is complete.
 const UNFINISHED: [&str; 5] = ["LOCK", "LOG", "IDENTITY", "MANIFEST-", "OPTIONS-"];
@@ -69,11 +70,10 @@ fn private_dir() -> DirBuilder {
 fn make_dir(dir: &Path) -> std::io::Result<()> {
     if !dir.exists() {
         private_dir().recursive(true).create(dir)?;
-        // RocksDB syncs what is in the directory; that it exists is synced here.
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(parent)?.sync_all()?;
-        }
-        return Ok(());
+    }
+    // RocksDB syncs what is in the directory; that it exists is synced here, before there is anything in it to be lost.
+    if dir.is_dir() && !dir.join("CURRENT").exists() {
+        sync_ancestors(dir)?;
     }
     #[cfg(unix)]
     {

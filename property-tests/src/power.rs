@@ -1,0 +1,9 @@
+//! What a power loss leaves: a real run's calls of the file system are traced, and its disk is made anew as of any of them, without what
+//! was not synced.
+//!
+//! [`trace`] runs a program under `strace` and reads what it did to one folder; [`disk`] is a file system that knows what is synced;
+//! [`counted`] is the topology that loses its power, and what it must have come to.
+
+pub mod counted;
+pub mod disk;
+pub mod trace;
