@@ -203,6 +203,12 @@ zookeeper_found() {
     return 1
 }
 
+# The tests of a power loss trace a run; where nothing can be traced they say that they are left out.
+want_strace() {
+    if have strace || [ "$(uname -s)" != Linux ]; then return; fi
+    try_install strace || say "strace is not there: the tests of a power loss are left out"
+}
+
 need_zookeeper() {
     if zookeeper_found; then return; fi
     packages=$(packages_for zookeeper)
