@@ -163,22 +163,18 @@ impl Proxy {
     /// the server's side of connections without a client is closed. Returns how many bytes were delivered; none for a
     /// connection that the server has closed.
     pub fn release_held(&self) -> usize {
-        let links: Vec<_> = {
-            let mut state = self.shared.state();
-            state.orders.hold = false;
-            state.links.values().cloned().collect()
-        };
-        links.iter().map(|link| link.release()).sum()
+        self.shared.state().orders.hold = false;
+        self.links().iter().map(|link| link.release()).sum()
+    }
+
+    /// A link that is at work has what it holds first and the proxy's state then: whoever asks a link must have let go of the state.
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.shared.state().links.values().cloned().collect()
     }
 
     /// How many writes are held.
     pub fn held_writes(&self) -> usize {
-        self.shared
-            .state()
-            .links
-            .values()
-            .map(|link| link.held_writes())
-            .sum()
+        self.links().iter().map(|link| link.held_writes()).sum()
     }
 
     /// Cuts the connection from which the next bytes come, a ping's too, before or after they are passed on. Happens
