@@ -7,7 +7,7 @@ use fulmar_coordinator::{
     Batch, Cause, CauseKind, Event, Limits, Micros, More, Origin, PartitionMove, ReadReport,
     Replay, Replays, edge_id,
 };
-use fulmar_state::{Attempt, DeadLetter, Generation};
+use fulmar_state::{Attempt, DeadLetter, Generation, TxId};
 
 use crate::executor::WINDOW;
 use crate::message::{Envelope, Party, ToExecutor, ToRecorder, ToSource};
@@ -60,6 +60,8 @@ pub(crate) struct Source {
     positions: BTreeMap<String, Vec<u8>>,
     reading: Option<Reading>,
     issued: VecDeque<Arc<Batch>>,
+    /// The newest batch of this generation that was issued: one that comes again is not read again.
+    newest: TxId,
     /// Read ahead of the next batch, to know whether there is anything for one.
     ahead: Option<Result<Fetched, SpoutError>>,
     /// What the coordinator was told last.
@@ -91,6 +93,7 @@ impl Source {
             positions: BTreeMap::new(),
             reading: None,
             issued: VecDeque::new(),
+            newest: TxId::ZERO,
             ahead: None,
             standing: None,
             failed: false,
@@ -104,11 +107,17 @@ impl Source {
     /// Takes one message; what is to be sent comes back in order.
     pub(crate) fn step(&mut self, message: ToSource) -> Vec<Envelope> {
         match message {
-            ToSource::Issue(batch) if batch.attempt.generation == self.generation => {
-                self.issued.push_back(batch)
+            ToSource::Issue(batch)
+                if batch.attempt.generation == self.generation
+                    && batch.attempt.txid > self.newest =>
+            {
+                self.newest = batch.attempt.txid;
+                self.issued.push_back(batch);
             }
             ToSource::Credit { to, generation } if generation == self.generation => {
-                self.under_way[usize::from(to)] -= 1;
+                // One that comes twice only widens the window.
+                let under_way = &mut self.under_way[usize::from(to)];
+                *under_way = under_way.saturating_sub(1);
             }
             ToSource::Issue(_) | ToSource::Credit { .. } => {}
             ToSource::Finish => self.finishing = true,
@@ -132,6 +141,28 @@ impl Source {
         (wait, std::mem::take(&mut self.out))
     }
 
+    /// Says again how it stands, for shells whose links may lose what it said.
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "the links within a process lose nothing")
+    )]
+    pub(crate) fn repeat(&mut self) -> Vec<Envelope> {
+        if self.reading.is_none() && self.issued.is_empty() {
+            let standing = self.standing;
+            self.out.extend(standing.map(|more| self.says(more)));
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn says(&self, more: More) -> Envelope {
+        let (spout, generation) = (self.index, self.generation);
+        Envelope::Coordinator(match more {
+            More::Ready => Event::Ready { spout, generation },
+            More::Waiting => Event::Waiting { spout, generation },
+            More::Exhausted => Event::Exhausted { spout, generation },
+        })
+    }
+
     /// About how many bytes are left to read.
     pub(crate) fn lag(&self) -> u64 {
         self.spout.lag()
@@ -147,6 +178,7 @@ impl Source {
             self.positions = positions;
             self.reading = None;
             self.issued.clear();
+            self.newest = TxId::ZERO;
             self.standing = None;
             self.failed = false;
             self.under_way.iter_mut().for_each(|count| *count = 0);
@@ -447,12 +479,8 @@ impl Source {
         let more = self.look_ahead();
         if self.standing != Some(more) {
             self.standing = Some(more);
-            let (spout, generation) = (self.index, self.generation);
-            self.out.push(Envelope::Coordinator(match more {
-                More::Ready => Event::Ready { spout, generation },
-                More::Waiting => Event::Waiting { spout, generation },
-                More::Exhausted => Event::Exhausted { spout, generation },
-            }));
+            let says = self.says(more);
+            self.out.push(says);
         }
         if more == More::Waiting {
             Wait::Poll(POLL)

@@ -141,7 +141,9 @@ impl Executor {
                 generation,
             } => {
                 if generation == self.generation {
-                    self.under_way[edge][usize::from(to)] -= 1;
+                    // One that comes twice only widens the window.
+                    let under_way = &mut self.under_way[edge][usize::from(to)];
+                    *under_way = under_way.saturating_sub(1);
                 }
             }
             ToExecutor::Restore { txid, sections } => self.restore(txid, &sections),
