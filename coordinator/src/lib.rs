@@ -35,7 +35,10 @@ pub use event::{Event, More, ReadReport};
 pub use fingerprint::{Difference, Fingerprint};
 pub use fulmar_state::{Attempt, Durability, Epoch, Generation, TxId};
 pub use halt::HaltReason;
-pub use ledger::{Directory, FileLedger, Keeper, Ledger, LedgerRecord, MemoryLedger, Version, WriteOutcome, WriterId};
+pub use ledger::{
+    Directory, FileLedger, Keeper, Ledger, LedgerRecord, MemoryLedger, Version, WriteOutcome,
+    WriterId,
+};
 pub use live::{LiveSettings, Tuning};
 pub use position::{PartitionMove, Positions};
 pub use report::{BatchReport, Phases};

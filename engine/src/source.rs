@@ -345,6 +345,7 @@ impl Source {
             spout: self.name.clone(),
             partition: partition.clone(),
             position: from.clone().unwrap_or_default(),
+            end: to.clone(),
             shown: self.spout.describe(&partition, from.as_deref()),
         });
         match reading

@@ -76,9 +76,7 @@ impl Worker {
         storage: &Arc<dyn Storage>,
     ) -> Result<Self> {
         let states = plan.graph.states.iter();
-        let schemas: Vec<StateSchema> = states
-            .map(|state| state.family.schema().clone())
-            .collect();
+        let schemas: Vec<StateSchema> = states.map(|state| state.family.schema().clone()).collect();
         let identity = StoreIdentity {
             topology: plan.name.clone(),
             worker: share.worker.0.to_string(),

@@ -412,7 +412,8 @@ impl Store {
         }
     }
 
-    fn usable(&self) -> Result<()> {
+    /// The error that has ended the store, if one has: it takes nothing more until it is opened again.
+    pub fn usable(&self) -> Result<()> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 }

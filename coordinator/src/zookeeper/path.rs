@@ -110,7 +110,18 @@ mod tests {
 
     #[test]
     fn any_name_is_one_element_and_no_two_names_share_one() {
-        let names = ["a", "a/b", "..", ".", "", "%e", "ü", "a b", "a%20b", "zookeeper"];
+        let names = [
+            "a",
+            "a/b",
+            "..",
+            ".",
+            "",
+            "%e",
+            "ü",
+            "a b",
+            "a%20b",
+            "zookeeper",
+        ];
         let mut elements: Vec<String> = names.iter().map(|name| element(name)).collect();
         assert!(elements.iter().all(|element| {
             !element.is_empty() && !element.contains('/') && !element.starts_with('.')

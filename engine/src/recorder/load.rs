@@ -22,10 +22,7 @@ impl Recorder {
         let (layout, out) = (&self.layout, &mut self.out);
         self.store.restore(&mut |txid, state, partition, section| {
             if batch.as_ref().is_none_or(|(loaded, _)| *loaded != txid) {
-                send(
-                    out,
-                    batch.replace((txid, vec![Vec::new(); hosted.len()])),
-                );
+                send(out, batch.replace((txid, vec![Vec::new(); hosted.len()])));
             }
             let partitions = layout.states[usize::from(state.0)].0;
             let owner = owner_of(partition, partitions, executors);

@@ -281,7 +281,8 @@ impl Recorder {
             }
             Err(error) => {
                 self.answer(generation, Err(error.to_string()));
-                Ok(())
+                // A past that is not the ledger's can be answered for again and again; a store that failed needs another process.
+                self.store.usable()
             }
         }
     }

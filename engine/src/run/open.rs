@@ -7,12 +7,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use fulmar_coordinator::{
-    FileLedger, Ledger, LedgerRecord, MemoryLedger, Retry, Settings, SpoutInfo, Term, Tuning,
-    Version, WorkerId, WriterId, open_term,
+    FileLedger, Ledger, LedgerRecord, MemoryLedger, Retry, Settings, Term, Tuning, Version,
+    WriterId, open_term,
 };
-use fulmar_state::{
-    FoldJob, MemoryStorage, StateFamily, StateSchema, Storage, Store, StoreIdentity, TxId,
-};
+use fulmar_state::{FoldJob, MemoryStorage, StateFamily, Storage, TxId};
 use futures::FutureExt as _;
 use futures::future::ready;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -249,7 +247,13 @@ pub(super) async fn launch(plan: Plan, mut config: Config, opened: Opened) -> Re
         inboxes.flusher,
         inboxes.publisher,
     );
-    let recorder = spawn(worker, boxes, opened.storage, &mailboxes, &mut running.threads);
+    let recorder = spawn(
+        worker,
+        boxes,
+        opened.storage,
+        &mailboxes,
+        &mut running.threads,
+    );
     running.recorder = Some(recorder.map_err(no_thread)?);
     let driver = threads::spawn("fulmar-driver".into(), mailboxes, move |_| {
         driver::run(setup)
@@ -290,8 +294,7 @@ fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     let (to_executors, to_sources, to_recorder, to_flusher, to_publisher) = boxes;
     for (id, (executor, inbox)) in worker.executors.into_iter().zip(to_executors).enumerate() {
-        let run =
-            move |mailboxes: &Mailboxes| threads::run_executor(executor, &inbox, mailboxes);
+        let run = move |mailboxes: &Mailboxes| threads::run_executor(executor, &inbox, mailboxes);
         threads.push(threads::spawn(
             format!("fulmar-exec-{id}"),
             mailboxes.clone(),
@@ -308,23 +311,20 @@ fn spawn(
         )?);
     }
     let (recorder, publisher) = (worker.recorder, worker.publisher);
-    let run = move |mailboxes: &Mailboxes| {
-        threads::run_publisher(publisher, &to_publisher, mailboxes)
-    };
+    let run =
+        move |mailboxes: &Mailboxes| threads::run_publisher(publisher, &to_publisher, mailboxes);
     threads.push(threads::spawn(
         "fulmar-publish".into(),
         mailboxes.clone(),
         run,
     )?);
-    let run =
-        move |mailboxes: &Mailboxes| threads::run_flusher(&storage, &to_flusher, mailboxes);
+    let run = move |mailboxes: &Mailboxes| threads::run_flusher(&storage, &to_flusher, mailboxes);
     threads.push(threads::spawn(
         "fulmar-flush".into(),
         mailboxes.clone(),
         run,
     )?);
-    let run =
-        move |mailboxes: &Mailboxes| threads::run_recorder(recorder, &to_recorder, mailboxes);
+    let run = move |mailboxes: &Mailboxes| threads::run_recorder(recorder, &to_recorder, mailboxes);
     threads::spawn("fulmar-record".into(), mailboxes.clone(), run)
 }
 
