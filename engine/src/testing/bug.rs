@@ -23,17 +23,19 @@ pub enum Bug {
     PublishesEarly,
     /// A coordinator's shell rewinds workers to the batch before the sealed one.
     RewindsTooFar,
-    /// A worker's shell tells the recorder that a part is published which the sink has not taken.
-    DropsRefusedPart,
+    /// A sink says that it has taken a part which it refuses.
+    SinkLies,
     /// A worker's shell shows a batch to readers when it is prepared.
     ShowsEarly,
     /// An executor is not told of rewinds, and somebody answers for it.
     SwallowsRewind,
+    /// A link delivers a chunk of an old attempt as one of the new, and drops the new one.
+    RevivesOldChunk,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 13] = [
+    pub const ALL: [Bug; 14] = [
         Bug::LedgerIgnoresVersion,
         Bug::StorageForgetsSync,
         Bug::SpoutCheats,
@@ -44,8 +46,9 @@ impl Bug {
         Bug::SkipsFence,
         Bug::PublishesEarly,
         Bug::RewindsTooFar,
-        Bug::DropsRefusedPart,
+        Bug::SinkLies,
         Bug::ShowsEarly,
         Bug::SwallowsRewind,
+        Bug::RevivesOldChunk,
     ];
 }

@@ -5,7 +5,7 @@ use super::super::oracle::Broken;
 use super::super::plan::{Fault, Process};
 use super::super::report::Phase;
 use super::World;
-use super::cut::Place;
+use super::weather::Place;
 
 impl World {
     /// What goes wrong at this step, and what arrives late.

@@ -1,10 +1,11 @@
 //! The world: one more shell around the engine's cores, in which a seed decides whose turn it is.
 
-mod cut;
 mod fault;
 mod process;
+mod sabotage;
 mod term;
 mod time;
+mod weather;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -25,9 +26,10 @@ use super::spout::{Record, Wells};
 use crate::message::{Envelope, ReadState, ToExecutor, ToRecorder};
 use crate::operator::Merging;
 
-use cut::Weather;
 use process::Process;
+use sabotage::Sabotage;
 use term::Term;
+use weather::Weather;
 
 /// So many steps are enough to seal everything once nothing goes wrong any more.
 const PATIENCE: u32 = 30_000;
@@ -41,6 +43,7 @@ pub struct World {
     edges: u32,
     links: Links,
     weather: Weather,
+    sabotage: Sabotage,
     now: u64,
     /// How far the wall clock is from the virtual time, in milliseconds.
     wall_ms: i64,
@@ -128,6 +131,7 @@ impl World {
         let (wells, desk) = (Arc::new(Wells::new(plan)), Desk::default());
         let built = build(plan, &wells, &desk);
         let (states, edges) = (built.states(), built.edges.len() as u32);
+        desk.with(|taken| taken.lies = plan.bug == Some(Bug::SinkLies));
         let forgets = plan.bug == Some(Bug::StorageForgetsSync);
         let mut ledger = SimLedger::default();
         ledger.careless = plan.bug == Some(Bug::LedgerIgnoresVersion);
@@ -137,6 +141,7 @@ impl World {
             edges,
             links: Links::new(cast.count()),
             weather: Weather::default(),
+            sabotage: Sabotage::default(),
             now: 0,
             wall_ms: 1_700_000_000_000,
             step: 0,
