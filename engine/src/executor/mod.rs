@@ -131,7 +131,9 @@ impl Executor {
                 dead,
             } => {
                 self.take(edge, from, batch, Item::End { chunks, records });
-                if let Some(progress) = self.batches.get_mut(&batch.attempt.txid) {
+                // I6: those of an attempt that is not live are that attempt's, whichever is at work now.
+                let progress = self.batches.get_mut(&batch.attempt.txid);
+                if let Some(progress) = progress.filter(|live| live.info.attempt == batch.attempt) {
                     progress.dead.extend(dead);
                 }
             }

@@ -10,7 +10,7 @@ mod weather;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use fulmar_coordinator::Event;
+use fulmar_coordinator::{Event, SpoutInfo, Term as Candidate, WriterId};
 use fulmar_state::{Attempt, StateId};
 
 use super::bug::Bug;
@@ -25,6 +25,7 @@ use super::shape::{Desk, build};
 use super::spout::{Record, Wells};
 use crate::message::{Envelope, ReadState, ToExecutor, ToRecorder};
 use crate::operator::Merging;
+use crate::worker::spouts_of;
 
 use process::Process;
 use sabotage::Sabotage;
@@ -39,6 +40,9 @@ pub struct World {
     plan: Plan,
     random: Random,
     cast: Cast,
+    /// Who wants a term; each process start is another writer.
+    candidate: Candidate,
+    spouts: Vec<SpoutInfo>,
     /// Edges of the topology.
     edges: u32,
     links: Links,
@@ -138,6 +142,12 @@ impl World {
         World {
             random: Random::new(mixed(plan.seed)),
             cast,
+            candidate: Candidate {
+                topology: built.name.clone(),
+                fingerprint: built.fingerprint.clone(),
+                writer: WriterId(0),
+            },
+            spouts: spouts_of(&built),
             edges,
             links: Links::new(cast.count()),
             weather: Weather::default(),

@@ -19,11 +19,9 @@ use super::super::links::{Actor, Mail, TERMS};
 use super::super::oracle::Broken;
 use super::super::plan::Promise;
 use super::super::report::Phase;
-use super::super::shape::build;
 use super::World;
 use super::process::limits;
 use crate::message::{ToRecorder, ToSource};
-use crate::worker::spouts_of;
 
 /// How often a coordinator hears the time when nothing else happens, in microseconds.
 const TICK: u64 = 20_000;
@@ -109,24 +107,22 @@ impl World {
         };
         self.forget_term(slot);
         self.started += 1;
-        let plan = build(&self.plan, &self.wells, &self.desk);
         let settings = Settings {
-            topology: plan.name.clone(),
+            topology: self.candidate.topology.clone(),
             max_pending: self.plan.max_pending,
             max_attempts: self.plan.max_attempts,
             timeout_ms: 400,
             retry_ms: 60,
             limits: limits(&self.plan),
-            spouts: spouts_of(&plan),
+            spouts: self.spouts.clone(),
             workers: (0..self.plan.workers)
                 .map(|worker| WorkerId(worker.into()))
                 .collect(),
             on_poison: OnPoison::DeadLetter,
         };
         let candidate = Candidate {
-            topology: plan.name.clone(),
-            fingerprint: plan.fingerprint.clone(),
             writer: WriterId(self.started.into()),
+            ..self.candidate.clone()
         };
         let counter = Counter::default();
         let skips = self.plan.bug == Some(Bug::SkipsFence);
