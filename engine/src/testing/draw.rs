@@ -9,10 +9,15 @@ pub(super) fn plan(seed: u64) -> Plan {
     let shape = *random.pick(&[Shape::Words, Shape::Merged, Shape::Letters]);
     let workers = if random.percent(75) { 2 } else { 1 };
     let executors = random.within(1, 2) as u16;
+    let batch_records = random.within(2, 4);
+    // Enough for ten batches of one spout, also where a reading yields nothing at some offsets.
+    let enough = batch_records * random.within(13, 16);
     let spouts: Vec<_> = match shape {
-        Shape::Words => vec![spout(random, 40)],
-        Shape::Merged => vec![spout(random, 24), spout(random, 24)],
-        Shape::Letters => vec![spout(random, 40)],
+        Shape::Words | Shape::Letters => vec![spout(random, enough)],
+        Shape::Merged => {
+            let more = random.below(enough + 1);
+            vec![spout(random, enough), spout(random, more)]
+        }
     };
     let poison = poison(random, &spouts);
     let calm = random.within(400, 1600) as u32;
@@ -23,7 +28,7 @@ pub(super) fn plan(seed: u64) -> Plan {
         executors,
         partitions: random.within(3, 5) as u16,
         max_pending: random.within(1, 4) as usize,
-        batch_records: random.within(2, 4),
+        batch_records,
         max_attempts: random.within(1, 3) as u32,
         log_bytes: *random.pick(&[200, 600, 100_000]),
         pace_us: *random.pick(&[50, 400, 2000]),
@@ -45,7 +50,7 @@ fn spout(random: &mut Random, records: u64) -> SpoutPlan {
     let partitions = random.within(1, 3);
     let skewed = random.percent(30);
     let mut split = vec![Vec::new(); partitions as usize];
-    for _ in 0..random.within(records / 2, records) {
+    for _ in 0..records {
         // An empty partition is a partition, too.
         let at = random.below(partitions) as usize;
         let value = if skewed && random.percent(80) {

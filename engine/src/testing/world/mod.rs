@@ -329,13 +329,17 @@ impl World {
             process.heard = true;
         }
         let sender = self.cast.index(from);
-        for slot in 0..TERMS {
+        let Some(last) = self.terms.iter().rposition(Option::is_some) else {
+            return;
+        };
+        for slot in 0..last {
             if self.terms[slot].is_some() {
-                let receiver = self.cast.index(Actor::Term(slot));
-                self.links
-                    .push(sender, receiver, Mail::Event(event.clone()));
+                let (receiver, copy) = (self.cast.index(Actor::Term(slot)), event.clone());
+                self.links.push(sender, receiver, Mail::Event(copy));
             }
         }
+        let receiver = self.cast.index(Actor::Term(last));
+        self.links.push(sender, receiver, Mail::Event(event));
     }
 
     /// The oracle hears what sources send.
@@ -380,7 +384,7 @@ impl World {
         for reading in readings {
             self.oracle.saw(reading)?;
         }
-        if self.step.is_multiple_of(61) && self.before_last.is_none() {
+        if self.step.is_multiple_of(127) && self.before_last.is_none() {
             let worker = self.random.below(self.plan.workers.into()) as u16;
             self.read_states(worker);
         }
