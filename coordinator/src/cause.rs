@@ -60,6 +60,8 @@ pub struct Origin {
     pub partition: String,
     /// The record's position there, in the spout's own bytes.
     pub position: Vec<u8>,
+    /// The position behind it. Where a spout yields other records when it is read again, both ends together tell which one it was.
+    pub end: Vec<u8>,
     /// The position in the spout's own words, for messages; may be empty.
     pub shown: String,
 }

@@ -12,8 +12,8 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 pub(crate) struct Chunk {
     payload: Payload,
     records: u64,
-    /// In a careful attempt, the record that all of the chunk descends from.
-    origin: Option<Origin>,
+    /// In a careful attempt, the record that all of the chunk descends from. Boxed, since nearly every chunk has none.
+    origin: Option<Box<Origin>>,
     to: Option<u16>,
 }
 
@@ -36,14 +36,14 @@ impl Chunk {
 
     /// In a careful attempt a chunk descends from one record: this one.
     pub(crate) fn with_origin(mut self, origin: Option<Origin>) -> Self {
-        self.origin = origin;
+        self.origin = origin.map(Box::new);
         self
     }
 
     /// The same, unless the chunk has an origin of its own.
     pub(crate) fn with_origin_or(mut self, origin: &Option<Origin>) -> Self {
         if self.origin.is_none() && origin.is_some() {
-            self.origin.clone_from(origin);
+            self.origin = origin.clone().map(Box::new);
         }
         self
     }
@@ -59,7 +59,7 @@ impl Chunk {
     }
 
     pub(crate) fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+        self.origin.as_deref()
     }
 
     /// How many records it carries.

@@ -43,6 +43,9 @@ pub mod sink;
 mod source;
 pub mod spout;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod worker;
 
 pub use data::{Data, ExchangeData, Key};
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use fulmar_coordinator::WorkerId;
 use fulmar_state::{DeadLetter, OutboxPart, TxId};
 
 use crate::message::{Envelope, ToPublisher, ToRecorder};
@@ -13,6 +14,8 @@ const DEAD_LETTERS: &str = "dead letters";
 
 pub(crate) struct Publisher {
     topology: Arc<str>,
+    /// Tells the dead letters of one worker from those of another.
+    worker: u16,
     sinks: Vec<(Arc<str>, Box<dyn AnySink>)>,
     dead_letters: Option<Box<dyn Sink<DeadLetter>>>,
     waiting: VecDeque<(TxId, VecDeque<OutboxPart>, Vec<DeadLetter>)>,
@@ -31,6 +34,7 @@ pub(crate) enum Published {
 impl Publisher {
     pub(crate) fn new(
         topology: &str,
+        worker: WorkerId,
         sinks: Vec<(String, Box<dyn AnySink>)>,
         dead_letters: Option<Box<dyn Sink<DeadLetter>>>,
     ) -> Self {
@@ -40,6 +44,7 @@ impl Publisher {
             .collect();
         Publisher {
             topology: topology.into(),
+            worker: u16::try_from(worker.0).unwrap_or(u16::MAX),
             sinks,
             dead_letters,
             waiting: VecDeque::new(),
@@ -85,7 +90,7 @@ impl Publisher {
             let key = Part {
                 topology: self.topology.clone(),
                 sink: DEAD_LETTERS.into(),
-                partition: 0,
+                partition: self.worker,
                 txid,
             };
             if let Err(error) = sink.publish(&key, dead.clone()) {

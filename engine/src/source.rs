@@ -1,5 +1,7 @@
 //! A source: reads one spout's share of each batch and deals it out to the executors, as a step from message to messages.
 
+mod standing;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use fulmar_coordinator::{
     Batch, Cause, CauseKind, Event, Limits, Micros, More, Origin, PartitionMove, ReadReport,
     Replay, Replays, edge_id,
 };
-use fulmar_state::{Attempt, DeadLetter, Generation};
+use fulmar_state::{Attempt, DeadLetter, Generation, TxId};
 
 use crate::executor::WINDOW;
 use crate::message::{Envelope, Party, ToExecutor, ToRecorder, ToSource};
@@ -60,6 +62,8 @@ pub(crate) struct Source {
     positions: BTreeMap<String, Vec<u8>>,
     reading: Option<Reading>,
     issued: VecDeque<Arc<Batch>>,
+    /// The newest batch of this generation that was issued: one that comes again is not read again.
+    newest: TxId,
     /// Read ahead of the next batch, to know whether there is anything for one.
     ahead: Option<Result<Fetched, SpoutError>>,
     /// What the coordinator was told last.
@@ -91,6 +95,7 @@ impl Source {
             positions: BTreeMap::new(),
             reading: None,
             issued: VecDeque::new(),
+            newest: TxId::ZERO,
             ahead: None,
             standing: None,
             failed: false,
@@ -104,11 +109,17 @@ impl Source {
     /// Takes one message; what is to be sent comes back in order.
     pub(crate) fn step(&mut self, message: ToSource) -> Vec<Envelope> {
         match message {
-            ToSource::Issue(batch) if batch.attempt.generation == self.generation => {
-                self.issued.push_back(batch)
+            ToSource::Issue(batch)
+                if batch.attempt.generation == self.generation
+                    && batch.attempt.txid > self.newest =>
+            {
+                self.newest = batch.attempt.txid;
+                self.issued.push_back(batch);
             }
             ToSource::Credit { to, generation } if generation == self.generation => {
-                self.under_way[usize::from(to)] -= 1;
+                // One that comes twice only widens the window.
+                let under_way = &mut self.under_way[usize::from(to)];
+                *under_way = under_way.saturating_sub(1);
             }
             ToSource::Issue(_) | ToSource::Credit { .. } => {}
             ToSource::Finish => self.finishing = true,
@@ -147,6 +158,7 @@ impl Source {
             self.positions = positions;
             self.reading = None;
             self.issued.clear();
+            self.newest = TxId::ZERO;
             self.standing = None;
             self.failed = false;
             self.under_way.iter_mut().for_each(|count| *count = 0);
@@ -313,6 +325,7 @@ impl Source {
             spout: self.name.clone(),
             partition: partition.clone(),
             position: from.clone().unwrap_or_default(),
+            end: to.clone(),
             shown: self.spout.describe(&partition, from.as_deref()),
         });
         match reading
@@ -421,44 +434,6 @@ impl Source {
             xor: reading.xor,
         }));
         Wait::Now
-    }
-
-    /// Finds out whether there is anything for another batch. An error waits for that batch, which then fails with it.
-    fn look_ahead(&mut self) -> More {
-        if self.ahead.is_none() {
-            match self.spout.fetch(ReadLimit {
-                records: self.limits.records.clamp(1, CHUNK),
-                bytes: self.limits.bytes.max(1),
-            }) {
-                Ok(Offer::Chunk(fetched)) => self.ahead = Some(Ok(fetched)),
-                Ok(Offer::Waiting) => return More::Waiting,
-                Ok(Offer::Ended) => return More::Exhausted,
-                Err(error) => self.ahead = Some(Err(error)),
-            }
-        }
-        More::Ready
-    }
-
-    /// Between batches: tells the coordinator when there is something to read.
-    fn look_out(&mut self) -> Wait {
-        if matches!(self.standing, Some(More::Ready | More::Exhausted)) {
-            return Wait::Message;
-        }
-        let more = self.look_ahead();
-        if self.standing != Some(more) {
-            self.standing = Some(more);
-            let (spout, generation) = (self.index, self.generation);
-            self.out.push(Envelope::Coordinator(match more {
-                More::Ready => Event::Ready { spout, generation },
-                More::Waiting => Event::Waiting { spout, generation },
-                More::Exhausted => Event::Exhausted { spout, generation },
-            }));
-        }
-        if more == More::Waiting {
-            Wait::Poll(POLL)
-        } else {
-            Wait::Message
-        }
     }
 
     fn fail(&mut self, error: SpoutError) {

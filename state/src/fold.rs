@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::attempt::{Attempt, Partition, StateId, TxId};
@@ -113,15 +114,15 @@ pub struct FoldDone {
 }
 
 impl FoldJob {
-    /// Checks that the parts are all of every state's partitions as of `upto`. A family has so many partitions, and
+    /// Checks that the parts are all of the kept partitions as of `upto`. Of a family these partitions are kept, and
     /// something was folded into it before, or not.
     pub(crate) fn new(
         upto: Attempt,
-        families: &[(u16, bool)],
+        families: &[(Range<u16>, bool)],
         parts: &[(StateId, Vec<Arc<dyn FoldPart>>)],
     ) -> Result<FoldJob> {
         let mut states = Vec::with_capacity(families.len());
-        for (state, (total, fresh)) in (0..).map(StateId).zip(families) {
+        for (state, (kept, fresh)) in (0..).map(StateId).zip(families) {
             let mismatch = |what: String| StateError::Mismatch { state, what };
             let mut owners = Owners::new();
             for part in parts
@@ -143,7 +144,8 @@ impl FoldJob {
                     }
                 }
             }
-            if let Some(missing) = (0..*total)
+            if let Some(missing) = kept
+                .clone()
                 .map(Partition)
                 .find(|partition| !owners.contains_key(partition))
             {

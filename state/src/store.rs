@@ -9,6 +9,7 @@ mod rewind;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use record::StoreIdentity;
@@ -32,6 +33,8 @@ pub struct Store {
     storage: Arc<dyn Storage>,
     place: String,
     schemas: Vec<StateSchema>,
+    /// The partitions of each state that are kept here.
+    share: Vec<Range<u16>>,
     head: Head,
     /// Whether `head` differs from what is written.
     dirty: bool,
@@ -66,6 +69,23 @@ pub enum SealOutcome {
 }
 
 impl Store {
+    /// Keeps only these partitions of each state: those of the worker whose store it is. All of them, unless told.
+    ///
+    /// # Panics
+    ///
+    /// If it is not one range for each state, within its partitions.
+    #[must_use]
+    pub fn keeping(mut self, share: Vec<Range<u16>>) -> Store {
+        assert_eq!(share.len(), self.schemas.len(), "a share of every state");
+        let mut ranges = share.iter().zip(&self.schemas);
+        assert!(
+            ranges.all(|(share, schema)| share.end <= schema.partitions),
+            "a state's share is of its own partitions"
+        );
+        self.share = share;
+        self
+    }
+
     /// The greatest generation ever carried out.
     #[must_use]
     pub fn highest(&self) -> Generation {
@@ -242,9 +262,9 @@ impl Store {
             );
             return Err(StateError::OutOfOrder { what });
         };
-        let families = self.schemas.iter().zip(&self.markers);
+        let families = self.share.iter().zip(&self.markers);
         let families: Vec<_> = families
-            .map(|(schema, marker)| (schema.partitions, marker.is_none()))
+            .map(|(share, marker)| (share.clone(), marker.is_none()))
             .collect();
         let job = FoldJob::new(attempt, &families, parts)?;
         self.folding = Some(attempt);
@@ -335,12 +355,12 @@ impl Store {
     }
 
     fn check_section(&self, txid: TxId, state: StateId, partition: Partition) -> Result<()> {
-        let schema = self.schemas.get(usize::from(state.0));
-        if schema.is_some_and(|schema| partition.0 < schema.partitions) {
+        let share = self.share.get(usize::from(state.0));
+        if share.is_some_and(|share| share.contains(&partition.0)) {
             return Ok(());
         }
         let what =
-            format!("a section of partition {partition} of state {state}, which does not exist");
+            format!("a section of partition {partition} of state {state}, which has no place here");
         Err(StateError::Corrupt {
             place: self.entry_place(txid),
             what,
@@ -392,7 +412,8 @@ impl Store {
         }
     }
 
-    fn usable(&self) -> Result<()> {
+    /// The error that has ended the store, if one has: it takes nothing more until it is opened again.
+    pub fn usable(&self) -> Result<()> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 }

@@ -14,7 +14,7 @@ enum Verdict {
     /// Everything unsealed is issued anew.
     Replay,
     /// The batch can never be sealed.
-    End(HaltReason),
+    End(Box<HaltReason>),
 }
 
 impl Coordinator {
@@ -116,7 +116,7 @@ impl Coordinator {
         );
         if let Some((_, failure)) = self.failed.pop_first() {
             match self.verdict(&failure) {
-                Verdict::End(reason) => self.end_at(failure.attempt.txid, reason),
+                Verdict::End(reason) => self.end_at(failure.attempt.txid, *reason),
                 Verdict::Replay if self.stop.as_ref().is_some_and(|stop| !stop.drain) => {
                     self.give_up(failure, step)
                 }
@@ -136,7 +136,7 @@ impl Coordinator {
     fn verdict(&mut self, failure: &Failure) -> Verdict {
         let Failure { attempt, cause } = failure;
         if cause.permanent {
-            return Verdict::End(HaltReason::Permanent(failure.clone()));
+            return Verdict::End(Box::new(HaltReason::Permanent(failure.clone())));
         }
         let careful = self
             .live_index(*attempt)
@@ -165,10 +165,10 @@ impl Coordinator {
                 });
                 Verdict::Replay
             }
-            _ => Verdict::End(HaltReason::Poison {
+            _ => Verdict::End(Box::new(HaltReason::Poison {
                 failure: failure.clone(),
                 attempts: tries.attempts,
-            }),
+            })),
         }
     }
 

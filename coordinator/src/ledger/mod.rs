@@ -29,7 +29,8 @@ pub use record::{FORMAT, LedgerRecord, MAX_RECORD, RecordError};
 ///   writers, in this or another process, that expect the same version, exactly one is applied (linearizable).
 /// - `Applied` means durable: whatever crashes now, every later [`Ledger::load`] that is not stale returns that record or a newer one.
 /// - `Refused` means that *this* write has not been applied and never will be, unless the record it shows is the one that was
-///   sent: an earlier sending of the identical write was applied then ([`WriteOutcome::settle`] tells).
+///   sent: an earlier sending of the identical write was applied then ([`WriteOutcome::settle`] tells). The record may be stale; that
+///   there is none is said only of now.
 /// - `Unknown` means that the write may have been applied, or may be applied later. It is settled only by sending the identical
 ///   write again until it is applied or refused; a read settles nothing.
 /// - `Failed` means that this ledger object is of no more use. The write may or may not have been applied; the next term,

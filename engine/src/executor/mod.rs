@@ -131,7 +131,9 @@ impl Executor {
                 dead,
             } => {
                 self.take(edge, from, batch, Item::End { chunks, records });
-                if let Some(progress) = self.batches.get_mut(&batch.attempt.txid) {
+                // I6: those of an attempt that is not live are that attempt's, whichever is at work now.
+                let progress = self.batches.get_mut(&batch.attempt.txid);
+                if let Some(progress) = progress.filter(|live| live.info.attempt == batch.attempt) {
                     progress.dead.extend(dead);
                 }
             }
@@ -141,7 +143,9 @@ impl Executor {
                 generation,
             } => {
                 if generation == self.generation {
-                    self.under_way[edge][usize::from(to)] -= 1;
+                    // One that comes twice only widens the window.
+                    let under_way = &mut self.under_way[edge][usize::from(to)];
+                    *under_way = under_way.saturating_sub(1);
                 }
             }
             ToExecutor::Restore { txid, sections } => self.restore(txid, &sections),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fulmar_coordinator::{CauseKind, Event, edge_id};
-use fulmar_state::{Attempt, Base, Generation, MemoryStorage, TxId};
+use fulmar_state::{Attempt, Base, DeadLetter, Generation, MemoryStorage, TxId};
 use proptest::prelude::*;
 
 use super::{Executor, Layout};
@@ -178,6 +178,45 @@ fn i6_what_is_not_of_the_live_generation_is_ignored() {
         failure(&executor.step(data(0, batch(1, 3), 1, vec![1]))).is_some(),
         "generation 3 is live still"
     );
+}
+
+#[test]
+fn i6_dead_letters_of_an_old_attempt_are_not_the_live_ones() {
+    let (mut executors, _) = world(1);
+    let executor = &mut executors[0];
+    let rewind = ToExecutor::Rewind {
+        generation: generation(2),
+        sealed: None,
+    };
+    executor.step(rewind);
+    let with_dead = |mut message: ToExecutor, cause: &str| {
+        if let ToExecutor::End { dead, .. } = &mut message {
+            let cause = cause.into();
+            dead.push(DeadLetter {
+                cause,
+                ..DeadLetter::default()
+            });
+        }
+        message
+    };
+    let mut queue: VecDeque<ToExecutor> = [
+        with_dead(end(0, batch(1, 2), 0, 0), "live"),
+        with_dead(end(1, batch(1, 1), 0, 0), "old"),
+        end(1, batch(1, 2), 0, 0),
+    ]
+    .into();
+    let mut dead = Vec::new();
+    while let Some(message) = queue.pop_front() {
+        for envelope in executor.step(message) {
+            match envelope {
+                Envelope::Executor(_, message) => queue.push_back(message),
+                Envelope::Recorder(ToRecorder::Part(part)) => dead.extend(part.dead),
+                _ => {}
+            }
+        }
+    }
+    let causes: Vec<_> = dead.iter().map(|letter| letter.cause.as_str()).collect();
+    assert_eq!(causes, ["live"]);
 }
 
 #[test]

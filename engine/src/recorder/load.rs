@@ -10,26 +10,24 @@ impl Recorder {
     /// Brings what is sealed and not folded from the log back into the executors' overlays.
     pub(super) fn load(&mut self) -> Result<(), StateError> {
         type Sections = Vec<(StateId, Partition, Vec<u8>)>;
-        let executors = self.layout.executors;
+        let (executors, hosted) = (self.layout.executors, self.share.executors.clone());
+        let first = hosted.start;
         let mut batch: Option<(TxId, Vec<Sections>)> = None;
         let send = |out: &mut Vec<Envelope>, batch: Option<(TxId, Vec<Sections>)>| {
             let Some((txid, all)) = batch else { return };
-            out.extend((0u16..).zip(all).map(|(executor, sections)| {
+            out.extend((first..).zip(all).map(|(executor, sections)| {
                 Envelope::Executor(executor, ToExecutor::Restore { txid, sections })
             }));
         };
         let (layout, out) = (&self.layout, &mut self.out);
         self.store.restore(&mut |txid, state, partition, section| {
             if batch.as_ref().is_none_or(|(loaded, _)| *loaded != txid) {
-                send(
-                    out,
-                    batch.replace((txid, vec![Vec::new(); executors.into()])),
-                );
+                send(out, batch.replace((txid, vec![Vec::new(); hosted.len()])));
             }
             let partitions = layout.states[usize::from(state.0)].0;
             let owner = owner_of(partition, partitions, executors);
             if let Some((_, all)) = &mut batch {
-                all[usize::from(owner)].push((state, partition, section.to_vec()));
+                all[usize::from(owner - first)].push((state, partition, section.to_vec()));
             }
             Ok(())
         })?;

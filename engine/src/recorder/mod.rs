@@ -7,7 +7,7 @@ mod load;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fulmar_coordinator::{Event, Positions, WorkerId, prepare_id};
+use fulmar_coordinator::{Cause, CauseKind, Event, Positions, prepare_id};
 use fulmar_state::{
     Attempt, DeadLetter, Entry, FoldDone, FoldPart, Generation, OutboxPart, Rewind, RewindOutcome,
     SealOutcome, StateError, StateId, Store, TxId,
@@ -17,6 +17,7 @@ use crate::executor::Layout;
 use crate::message::{
     BatchPart, Envelope, Party, ReadState, ToExecutor, ToPublisher, ToRecorder, ToSource,
 };
+use crate::worker::Share;
 
 /// When the recorder folds, and when it makes preparing wait for the fold.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +44,10 @@ struct Folding {
 }
 
 pub(crate) struct Recorder {
-    worker: WorkerId,
+    share: Share,
     layout: Arc<Layout>,
     store: Store,
+    /// The names of all spouts, by their numbers.
     spouts: Vec<String>,
     /// Batches that the publisher has and that are not published.
     publishing: usize,
@@ -72,15 +74,15 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(
-        worker: WorkerId,
+        share: Share,
         layout: Arc<Layout>,
         store: Store,
         spouts: Vec<String>,
         limits: FoldLimits,
     ) -> Self {
-        let overlays = vec![0; layout.executors.into()];
+        let overlays = vec![0; share.executors.len()];
         Recorder {
-            worker,
+            share,
             layout,
             spouts,
             publishing: 0,
@@ -122,7 +124,7 @@ impl Recorder {
             ToRecorder::Folded(done) => done.and_then(|done| self.folded(done)),
             ToRecorder::Published { txid } => self.published(txid),
             ToRecorder::Read { state, reads } => {
-                for (executor, read) in (0u16..).zip(reads) {
+                for (executor, read) in self.share.executors.clone().zip(reads) {
                     self.read(executor, state, read);
                 }
                 Ok(())
@@ -157,14 +159,14 @@ impl Recorder {
     }
 
     fn tell_executors(&mut self, message: impl Fn() -> ToExecutor) {
-        let executors = self.layout.executors;
+        let executors = self.share.executors.clone();
         self.out
-            .extend((0..executors).map(|executor| Envelope::Executor(executor, message())));
+            .extend(executors.map(|executor| Envelope::Executor(executor, message())));
     }
 
     fn part(&mut self, part: BatchPart) -> Result<(), StateError> {
         if part.batch.attempt.generation == self.store.highest() {
-            self.overlays[usize::from(part.executor)] = part.overlay;
+            self.overlays[usize::from(part.executor - self.share.executors.start)] = part.overlay;
             self.parts
                 .entry(part.batch.attempt.txid)
                 .or_default()
@@ -212,7 +214,7 @@ impl Recorder {
         }
         let mut whole: Vec<BTreeMap<u16, BatchPart>> = Vec::new();
         let mut next = self.store.newest().next();
-        let executors = usize::from(self.layout.executors);
+        let executors = self.share.executors.len();
         while self
             .parts
             .get(&next)
@@ -234,9 +236,9 @@ impl Recorder {
             ..
         } in entries
         {
-            let parts =
-                (0..self.layout.executors).map(|executor| self.layout.part_id(attempt, executor));
-            let xor = parts.fold(prepare_id(attempt, self.worker), |xor, id| xor ^ id);
+            let executors = self.share.executors.clone();
+            let parts = executors.map(|executor| self.layout.part_id(attempt, executor));
+            let xor = parts.fold(prepare_id(attempt, self.share.worker), |xor, id| xor ^ id);
             self.outboxes.insert(attempt.txid, (outbox, dead));
             self.out
                 .push(Envelope::Coordinator(Event::Ack { attempt, xor }));
@@ -258,6 +260,15 @@ impl Recorder {
                 )));
                 Ok(())
             }
+            Ok(RewindOutcome::Again) if !self.loaded => {
+                // Carried out before this process started: its executors and sources know nothing of it, and what it has prepared
+                // since cannot be gone on from.
+                let cause = Cause::new(CauseKind::WorkerLost, "the worker has started again");
+                let worker = self.share.worker;
+                self.out
+                    .push(Envelope::Coordinator(Event::Restarted { worker, cause }));
+                Ok(())
+            }
             Ok(RewindOutcome::Again) => {
                 if self.rewinding.is_none() {
                     self.answer(generation, Ok(()));
@@ -273,7 +284,8 @@ impl Recorder {
             }
             Err(error) => {
                 self.answer(generation, Err(error.to_string()));
-                Ok(())
+                // A past that is not the ledger's can be answered for again and again; a store that failed needs another process.
+                self.store.usable()
             }
         }
     }
@@ -289,9 +301,9 @@ impl Recorder {
         self.show(n);
         self.outboxes.clear();
         self.tell_executors(|| ToExecutor::Rewind { generation, sealed });
-        for (index, spout) in self.spouts.iter().enumerate() {
+        for &index in &self.share.sources {
             let positions = positions
-                .of(spout)
+                .of(&self.spouts[index])
                 .map(|(partition, to)| (partition.to_string(), to.to_vec()))
                 .collect();
             self.out.push(Envelope::Source(
@@ -302,10 +314,9 @@ impl Recorder {
                 },
             ));
         }
-        let executors = (0..self.layout.executors).map(Party::Executor);
-        let waiting = executors
-            .chain((0..self.spouts.len()).map(Party::Source))
-            .collect();
+        let executors = self.share.executors.clone().map(Party::Executor);
+        let sources = self.share.sources.iter().copied().map(Party::Source);
+        let waiting = executors.chain(sources).collect();
         self.rewinding = Some(Rewinding {
             generation,
             waiting,
@@ -344,7 +355,7 @@ impl Recorder {
 
     fn answer(&mut self, generation: Generation, outcome: Result<(), String>) {
         self.out.push(Envelope::Coordinator(Event::Rewound {
-            worker: self.worker,
+            worker: self.share.worker,
             generation,
             outcome,
         }));
@@ -358,7 +369,7 @@ impl Recorder {
             SealOutcome::Shown | SealOutcome::Already => {
                 self.show(attempt.txid);
                 self.out.push(Envelope::Coordinator(Event::SealAcked {
-                    worker: self.worker,
+                    worker: self.share.worker,
                     txid: attempt.txid,
                 }));
                 self.fold_if_due();
@@ -410,7 +421,7 @@ impl Recorder {
         if !due || self.folding.is_some() || self.flushing || self.shown <= self.store.folded() {
             return;
         }
-        let waiting = (0..self.layout.executors).collect();
+        let waiting = self.share.executors.clone().collect();
         self.folding = Some(Folding {
             upto: self.shown,
             parts: BTreeMap::new(),

@@ -7,12 +7,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use fulmar_coordinator::{
-    FileLedger, Ledger, LedgerRecord, MemoryLedger, Retry, Settings, SpoutInfo, Term, Tuning,
-    Version, WorkerId, WriterId, open_term,
+    FileLedger, Ledger, LedgerRecord, MemoryLedger, Retry, Settings, Term, Tuning, Version,
+    WriterId, open_term,
 };
-use fulmar_state::{
-    FoldJob, MemoryStorage, StateFamily, StateSchema, Storage, Store, StoreIdentity, TxId,
-};
+use fulmar_state::{FoldJob, MemoryStorage, StateFamily, Storage, TxId};
 use futures::FutureExt as _;
 use futures::future::ready;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,19 +21,14 @@ use super::handle::{Progress, Resumed, Running};
 use super::mailbox::{Mail, Mailboxes, ToDriver};
 use super::threads;
 use crate::error::{Error, Result};
-use crate::executor::{Executor, Layout};
 use crate::message::{ToExecutor, ToPublisher, ToRecorder, ToSource};
-use crate::plan::{Endpoint, Plan};
-use crate::publisher::Publisher;
-use crate::recorder::{FoldLimits, Recorder};
-use crate::source::Source;
+use crate::plan::Plan;
+use crate::recorder::FoldLimits;
+use crate::worker::{Share, Worker, WorkerSettings, spouts_of};
 
 /// A third of the log's write buffers is what a restart reloads at most, in less than a second.
 const MAX_LOG_BUFFERS: usize = 192 << 20;
 const MIN_LOG_BUFFERS: usize = 8 << 20;
-
-/// One worker is the whole system.
-const WORKER: WorkerId = WorkerId(0);
 
 /// How often a fence of unknown outcome is sent again before the start gives up.
 const FENCE_TRIES: u32 = 20;
@@ -205,7 +198,7 @@ pub(super) fn term_of(plan: &Plan) -> Term {
 }
 
 /// Starts every thread; answers when the workers stand at what is sealed.
-pub(super) async fn launch(mut plan: Plan, mut config: Config, opened: Opened) -> Result<Running> {
+pub(super) async fn launch(plan: Plan, mut config: Config, opened: Opened) -> Result<Running> {
     let executors = config.check()?;
     let (mailboxes, inboxes) = mailboxes(executors, plan.graph.spouts.len());
     let (progress, watched) = watch::channel(Progress::default());
@@ -222,11 +215,16 @@ pub(super) async fn launch(mut plan: Plan, mut config: Config, opened: Opened) -
         on_batch: config.on_batch.take(),
         on_failure: config.on_failure.take(),
     };
-    // What is read ahead of the first batch keeps to what counts from the start, too.
-    if let Some(tuning) = &setup.tuning {
-        config.limits = tuning.limits;
-    }
-    let parts = Parts::new(&mut plan, &mut config, executors, &opened.storage)?;
+    let name = plan.name.clone();
+    let share = Share::whole(executors, plan.graph.spouts.len());
+    let settings = WorkerSettings {
+        executors,
+        // What is read ahead of the first batch keeps to what counts from the start, too.
+        limits: setup.tuning.map_or(config.limits, |tuning| tuning.limits),
+        folds: fold_limits(config.memory),
+        dead_letters: config.dead_letters.take(),
+    };
+    let worker = Worker::new(plan, &share, settings, &opened.storage)?;
     let mut running = Running {
         resumed: Resumed {
             txid: TxId::ZERO,
@@ -238,7 +236,7 @@ pub(super) async fn launch(mut plan: Plan, mut config: Config, opened: Opened) -
         driver: None,
         threads: Vec::new(),
         recorder: None,
-        name: plan.name,
+        name,
         seat: opened.seat.map(|take| take(&mailboxes)),
     };
     let no_thread =
@@ -250,7 +248,13 @@ pub(super) async fn launch(mut plan: Plan, mut config: Config, opened: Opened) -
         inboxes.flusher,
         inboxes.publisher,
     );
-    let recorder = parts.spawn(boxes, opened.storage, &mailboxes, &mut running.threads);
+    let recorder = spawn(
+        worker,
+        boxes,
+        opened.storage,
+        &mailboxes,
+        &mut running.threads,
+    );
     running.recorder = Some(recorder.map_err(no_thread)?);
     let driver = threads::spawn("fulmar-driver".into(), mailboxes, move |_| {
         driver::run(setup)
@@ -261,29 +265,16 @@ pub(super) async fn launch(mut plan: Plan, mut config: Config, opened: Opened) -
 }
 
 pub(super) fn settings_of(plan: &Plan, config: &Config) -> Settings {
-    let spouts = plan.graph.spouts.iter().map(|spout| SpoutInfo {
-        name: spout.name.clone(),
-        replays: spout.spout.replays(),
-    });
     Settings {
         topology: plan.name.clone(),
         max_pending: config.max_pending,
         max_attempts: config.max_attempts,
         timeout_ms: u64::try_from(config.timeout.as_millis()).unwrap_or(u64::MAX),
         limits: config.limits,
-        spouts: spouts.collect(),
-        workers: vec![WORKER],
+        spouts: spouts_of(plan),
         on_poison: config.on_poison,
         ..Settings::default()
     }
-}
-
-/// The cores of a worker, before each gets its thread.
-struct Parts {
-    executors: Vec<Executor>,
-    sources: Vec<Source>,
-    recorder: Recorder,
-    publisher: Publisher,
 }
 
 type Boxes = (
@@ -294,124 +285,48 @@ type Boxes = (
     Receiver<Mail<ToPublisher>>,
 );
 
-impl Parts {
-    fn new(
-        plan: &mut Plan,
-        config: &mut Config,
-        executors: u16,
-        storage: &Arc<dyn Storage>,
-    ) -> Result<Self> {
-        let schemas: Vec<StateSchema> = plan
-            .graph
-            .states
-            .iter()
-            .map(|state| state.family.schema().clone())
-            .collect();
-        let identity = StoreIdentity {
-            topology: plan.name.clone(),
-            worker: WORKER.0.to_string(),
-        };
-        let store = Store::open(storage.clone(), &identity, &schemas)?;
-        let base = store.base()?;
-        let layout = Arc::new(Layout::new(plan, executors));
-        let names: Vec<String> = plan
-            .graph
-            .spouts
-            .iter()
-            .map(|spout| spout.name.clone())
-            .collect();
-        let edge_of = |spout: usize| {
-            layout
-                .edges
-                .iter()
-                .position(|edge| edge.from == Endpoint::Spout(spout))
-        };
-        let sources = plan
-            .graph
-            .spouts
-            .drain(..)
-            .enumerate()
-            .map(|(index, spout)| {
-                let edge = edge_of(index).expect("every spout is spread over one edge");
-                Source::new(
-                    index,
-                    spout.name,
-                    spout.spout,
-                    edge,
-                    executors,
-                    config.limits,
-                )
-            });
-        let sources = sources.collect();
-        let sinks: Vec<_> = plan
-            .graph
-            .sinks
-            .drain(..)
-            .map(|sink| (sink.name, sink.sink))
-            .collect();
-        Ok(Parts {
-            executors: (0..executors)
-                .map(|id| Executor::new(id, layout.clone(), &base))
-                .collect(),
-            sources,
-            recorder: Recorder::new(
-                WORKER,
-                layout.clone(),
-                store,
-                names,
-                fold_limits(config.memory),
-            ),
-            publisher: Publisher::new(&plan.name, sinks, config.dead_letters.take()),
-        })
-    }
-
-    /// Starts every thread; the recorder's is answered, since it ends last.
-    fn spawn(
-        self,
-        boxes: Boxes,
-        storage: Arc<dyn Storage>,
-        mailboxes: &Mailboxes,
-        threads: &mut Vec<JoinHandle<()>>,
-    ) -> std::io::Result<JoinHandle<()>> {
-        let (to_executors, to_sources, to_recorder, to_flusher, to_publisher) = boxes;
-        for (id, (executor, inbox)) in self.executors.into_iter().zip(to_executors).enumerate() {
-            let run =
-                move |mailboxes: &Mailboxes| threads::run_executor(executor, &inbox, mailboxes);
-            threads.push(threads::spawn(
-                format!("fulmar-exec-{id}"),
-                mailboxes.clone(),
-                run,
-            )?);
-        }
-        for (index, (source, inbox)) in self.sources.into_iter().zip(to_sources).enumerate() {
-            let run =
-                move |mailboxes: &Mailboxes| threads::run_source(source, index, &inbox, mailboxes);
-            threads.push(threads::spawn(
-                format!("fulmar-spout-{index}"),
-                mailboxes.clone(),
-                run,
-            )?);
-        }
-        let (recorder, publisher) = (self.recorder, self.publisher);
-        let run = move |mailboxes: &Mailboxes| {
-            threads::run_publisher(publisher, &to_publisher, mailboxes)
-        };
+/// Starts every thread; the recorder's is answered, since it ends last.
+fn spawn(
+    worker: Worker,
+    boxes: Boxes,
+    storage: Arc<dyn Storage>,
+    mailboxes: &Mailboxes,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> std::io::Result<JoinHandle<()>> {
+    let (to_executors, to_sources, to_recorder, to_flusher, to_publisher) = boxes;
+    for (id, (executor, inbox)) in worker.executors.into_iter().zip(to_executors).enumerate() {
+        let run = move |mailboxes: &Mailboxes| threads::run_executor(executor, &inbox, mailboxes);
         threads.push(threads::spawn(
-            "fulmar-publish".into(),
+            format!("fulmar-exec-{id}"),
             mailboxes.clone(),
             run,
         )?);
+    }
+    for (index, (source, inbox)) in worker.sources.into_iter().zip(to_sources).enumerate() {
         let run =
-            move |mailboxes: &Mailboxes| threads::run_flusher(&storage, &to_flusher, mailboxes);
+            move |mailboxes: &Mailboxes| threads::run_source(source, index, &inbox, mailboxes);
         threads.push(threads::spawn(
-            "fulmar-flush".into(),
+            format!("fulmar-spout-{index}"),
             mailboxes.clone(),
             run,
         )?);
-        let run =
-            move |mailboxes: &Mailboxes| threads::run_recorder(recorder, &to_recorder, mailboxes);
-        threads::spawn("fulmar-record".into(), mailboxes.clone(), run)
     }
+    let (recorder, publisher) = (worker.recorder, worker.publisher);
+    let run =
+        move |mailboxes: &Mailboxes| threads::run_publisher(publisher, &to_publisher, mailboxes);
+    threads.push(threads::spawn(
+        "fulmar-publish".into(),
+        mailboxes.clone(),
+        run,
+    )?);
+    let run = move |mailboxes: &Mailboxes| threads::run_flusher(&storage, &to_flusher, mailboxes);
+    threads.push(threads::spawn(
+        "fulmar-flush".into(),
+        mailboxes.clone(),
+        run,
+    )?);
+    let run = move |mailboxes: &Mailboxes| threads::run_recorder(recorder, &to_recorder, mailboxes);
+    threads::spawn("fulmar-record".into(), mailboxes.clone(), run)
 }
 
 /// Half of the memory is for overlays, a quarter for the log's write buffers, and the rest for the block cache.

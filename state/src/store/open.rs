@@ -35,6 +35,7 @@ impl Store {
         Ok(Store {
             storage,
             place,
+            share: schemas.iter().map(|schema| 0..schema.partitions).collect(),
             schemas: schemas.to_vec(),
             head,
             dirty: false,

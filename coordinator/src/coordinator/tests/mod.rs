@@ -57,6 +57,7 @@ fn origin(position: u64) -> Origin {
         spout: "lines".into(),
         partition: "0".into(),
         position: position.to_be_bytes().to_vec(),
+        end: (position + 1).to_be_bytes().to_vec(),
         shown: String::new(),
     }
 }

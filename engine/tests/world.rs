@@ -1,0 +1,79 @@
+//! Oracle: seeded worlds of the whole engine; what each must have come to is recounted by code of its own.
+
+use fulmar::testing::{Bug, DiskFault, Fault, Figures, Phase, Plan, Process, World};
+
+/// Without optimisation a world takes ten times as long.
+const SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 2_000 };
+
+#[test]
+fn whatever_goes_wrong_each_world_ends_right() {
+    let mut figures = Figures::default();
+    for seed in 0..SEEDS {
+        let plan = Plan::of(seed);
+        let report = World::run(&plan);
+        figures.add(&report.figures);
+        assert_eq!(report.violation, None, "{plan}");
+    }
+    println!("{figures}");
+    assert!(figures.sealed / SEEDS >= 10, "worlds of too few batches");
+    for (kind, row) in Fault::KINDS.iter().zip(&figures.struck) {
+        for (phase, count) in Phase::ALL.iter().zip(row) {
+            assert!(*count > 0, "no {kind} has struck in phase {phase:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_plan_has_the_same_trace() {
+    let mut digests = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let plan = Plan::of(seed);
+        assert_eq!(plan, Plan::of(seed));
+        let report = World::run(&plan);
+        assert_eq!(report, World::run(&plan), "{plan}");
+        digests.insert(report.digest);
+    }
+    assert_eq!(digests.len(), 50, "the digest tells worlds apart");
+}
+
+#[test]
+fn a_plan_can_be_changed_and_told() {
+    let mut plan = Plan::of(3);
+    plan.faults = vec![
+        (
+            100,
+            Fault::Disk {
+                worker: 0,
+                fault: DiskFault::DiesAfter,
+            },
+        ),
+        (
+            140,
+            Fault::Crash {
+                process: Process::Coordinator,
+                down_ms: 5,
+            },
+        ),
+    ];
+    let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let teller = told.clone();
+    let report = World::trace(&plan, move |line| teller.borrow_mut().push(line));
+    assert_eq!(report, World::run(&plan), "being told of changes nothing");
+    assert_eq!(report.violation, None);
+    assert_eq!(report.figures.crashes, 2);
+    let told = told.borrow();
+    let has = |what: &str| told.iter().any(|line| line.contains(what));
+    assert!(has("worker 0 dies") && has("the ledger holds") && has("announce"));
+}
+
+#[test]
+fn each_rule_broken_on_purpose_is_found() {
+    for bug in Bug::ALL {
+        let found = (0..1_000).find_map(|seed| {
+            let report = World::run(&Plan::of(seed).with_bug(bug));
+            Some((seed, report.violation?.what))
+        });
+        println!("{bug:?}: {found:?}");
+        assert!(found.is_some(), "{bug:?} is not found");
+    }
+}
