@@ -248,14 +248,7 @@ impl World {
                 term.sealing = false;
                 self.hear(slot, Event::Ledger { expected, outcome })
             }
-            (Stage::Running(core), Mail::Event(event)) => {
-                if let Event::Read { attempt, spout, .. } = &event
-                    && core.in_flight().any(|live| live == *attempt)
-                {
-                    self.oracle.heard(*attempt, *spout);
-                }
-                self.hear(slot, event)
-            }
+            (Stage::Running(_), Mail::Event(event)) => self.hear(slot, event),
             _ => Ok(()),
         }
     }
@@ -277,6 +270,12 @@ impl World {
                 wall_ms: wall,
             };
             steps.push(core.step(tick));
+        }
+        // The time alone may have failed the batch, whose read then comes too late.
+        if let Event::Read { attempt, spout, .. } = &event
+            && core.in_flight().any(|live| live == *attempt)
+        {
+            self.oracle.heard(*attempt, *spout);
         }
         if !matches!(event, Event::Tick { .. }) {
             steps.push(core.step(event));
