@@ -171,7 +171,7 @@ impl Config {
     /// use fulmar::coordinator::zookeeper::ZooKeeperConfig;
     /// use fulmar::{Config, Plan, ZooKeeper};
     ///
-    /// # fn build() -> fulmar::Result<Plan> { unimplemented!() }
+    /// # fn build() -> fulmar::Result<Plan> { fulmar::Topology::new("counts").build() }
     /// # async fn run() -> fulmar::Result<()> {
     /// let zookeeper = ZooKeeper::connect(ZooKeeperConfig::parse("127.0.0.1:2181/app")?).await?;
     /// loop {
