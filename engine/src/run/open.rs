@@ -189,7 +189,7 @@ async fn fence(ledger: &mut dyn Ledger, term: &Term) -> Result<(LedgerRecord, Ve
     Ok(open_term(ledger, term, &mut retry).await?)
 }
 
-pub(super) fn term_of(plan: &Plan) -> Term {
+fn term_of(plan: &Plan) -> Term {
     Term {
         topology: plan.name.clone(),
         fingerprint: plan.fingerprint.clone(),
