@@ -10,7 +10,7 @@ use fulmar_state::{
     StateFamily, Storage, TxId, WriteBatch,
 };
 
-use super::plan::DiskFault;
+use super::fault::DiskFault;
 
 /// What a write did to the batch log and the head, as seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use fulmar_coordinator::{Ledger, LedgerRecord, MemoryLedger, Result, Version, Wr
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::plan::Fate;
+use super::fault::Fate;
 
 /// What is asked of the ledger.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@
 mod bug;
 mod disk;
 mod draw;
+mod fault;
 mod ledger;
 mod links;
 mod oracle;
@@ -27,6 +28,7 @@ mod spout;
 mod world;
 
 pub use bug::Bug;
-pub use plan::{DiskFault, Fate, Fault, Plan, Poison, Process, Promise, Shape, SpoutPlan};
+pub use fault::{DiskFault, Fate, Fault, Process};
+pub use plan::{Plan, Poison, Promise, Shape, SpoutPlan};
 pub use report::{Figures, Phase, Report, Struck, Violation};
 pub use world::World;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::plan::Fault;
+use super::fault::Fault;
 
 /// What the newest coordinator was doing when something went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

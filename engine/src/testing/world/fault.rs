@@ -1,8 +1,8 @@
 //! What the plan says goes wrong, at its step.
 
+use super::super::fault::{Fault, Process};
 use super::super::links::Actor;
 use super::super::oracle::Broken;
-use super::super::plan::{Fault, Process};
 use super::super::report::Phase;
 use super::World;
 use super::weather::Place;

@@ -1,0 +1,91 @@
+//! Draws a plan from a seed.
+
+mod faults;
+
+use super::plan::{Plan, Poison, Promise, Shape, SpoutPlan};
+use super::random::Random;
+
+pub(super) fn plan(seed: u64) -> Plan {
+    let mut random = Random::new(seed);
+    let random = &mut random;
+    let shape = *random.pick(&[Shape::Words, Shape::Merged, Shape::Letters]);
+    let workers = if random.percent(75) { 2 } else { 1 };
+    let executors = random.within(1, 2) as u16;
+    let batch_records = random.within(2, 4);
+    // Enough for ten batches of one spout, also where a reading yields nothing at some offsets.
+    let enough = batch_records * random.within(13, 16);
+    let spouts: Vec<_> = match shape {
+        Shape::Words | Shape::Letters => vec![spout(random, enough)],
+        Shape::Merged => {
+            let more = random.below(enough + 1);
+            vec![spout(random, enough), spout(random, more)]
+        }
+    };
+    let poison = poison(random, &spouts);
+    let calm = random.within(400, 1600) as u32;
+    let mut plan = Plan {
+        seed,
+        shape,
+        workers,
+        executors,
+        partitions: random.within(3, 5) as u16,
+        max_pending: random.within(1, 4) as usize,
+        batch_records,
+        max_attempts: random.within(1, 3) as u32,
+        log_bytes: *random.pick(&[200, 600, 100_000]),
+        pace_us: *random.pick(&[50, 400, 2000]),
+        slow: random
+            .percent(20)
+            .then(|| random.below(u64::from(workers * executors)) as u16),
+        faults: Vec::new(),
+        spouts,
+        poison,
+        calm,
+        bug: None,
+    };
+    plan.faults = faults::draw(random, &plan);
+    plan
+}
+
+fn spout(random: &mut Random, records: u64) -> SpoutPlan {
+    let promise = *random.pick(&[Promise::Identical, Promise::Identical, Promise::Any]);
+    let partitions = random.within(1, 3);
+    let skewed = random.percent(30);
+    let mut split = vec![Vec::new(); partitions as usize];
+    for _ in 0..records {
+        // An empty partition is a partition, too.
+        let at = random.below(partitions) as usize;
+        let value = if skewed && random.percent(80) {
+            7
+        } else {
+            random.below(32)
+        };
+        split[at].push(value as u8);
+    }
+    SpoutPlan {
+        promise,
+        partitions: split,
+        trickles: random.percent(40),
+    }
+}
+
+fn poison(random: &mut Random, spouts: &[SpoutPlan]) -> Vec<((u8, u8, u32), Poison)> {
+    if !random.percent(25) {
+        return Vec::new();
+    }
+    let mut poison = Vec::new();
+    for _ in 0..random.within(1, 2) {
+        let spout = random.below(spouts.len() as u64);
+        let partitions = &spouts[spout as usize].partitions;
+        let partition = random.below(partitions.len() as u64);
+        let records = partitions[partition as usize].len() as u64;
+        if records > 0 {
+            let at = (spout as u8, partition as u8, random.below(records) as u32);
+            let how = *random.pick(&[Poison::Fails, Poison::Panics]);
+            poison.push((at, how));
+        }
+    }
+    poison.sort_by_key(|(at, _)| *at);
+    poison.dedup_by_key(|(at, _)| *at);
+    poison
+}
