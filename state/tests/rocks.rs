@@ -215,6 +215,39 @@ fn damaged_files_are_noticed() {
     }
 }
 
+/// RocksDB's own reader would never come to an end with these: see where the logs are looked through.
+#[test]
+fn damage_that_looks_like_a_log_written_again_is_an_error_at_once() {
+    for (name, kind) in [
+        ("MANIFEST-", 5),
+        ("MANIFEST-", 131),
+        (".log", 8),
+        (".log", 11),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let sealed = filled(root.path(), 20);
+        let mut paths = files(root.path(), "");
+        paths.retain(|path| path.to_string_lossy().contains(name));
+        let path = paths
+            .into_iter()
+            .max_by_key(|path| fs::metadata(path).unwrap().len())
+            .unwrap();
+        let end = fs::metadata(&path).unwrap().len();
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&[1, 2, 3, 4, 9, 0, kind, 5, 6, 7, 8])
+            .unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let dir = root.path().to_owned();
+        std::thread::spawn(move || tell.send(start(&dir, 2, sealed).err()));
+        let patience = std::time::Duration::from_secs(60);
+        let error = told.recv_timeout(patience).expect("the opening hangs");
+        let error = error.expect(name).to_string();
+        let place = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(error.contains(&place), "{error}");
+        assert!(error.contains(&format!("at byte {end}")), "{error}");
+    }
+}
+
 #[test]
 fn a_log_that_was_cut_has_lost_data() {
     let root = tempfile::tempdir().unwrap();

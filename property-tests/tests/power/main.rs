@@ -14,7 +14,9 @@ mod loss;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use fulmar::state::Durability;
 use fulmar_property_tests::power::counted::{self, Outcome};
@@ -37,17 +39,26 @@ fn run(root: &Path, durability: Durability, tell: fn(u64)) -> anyhow::Result<(u6
     run_part(root, counted::THIRD, durability, tell)
 }
 
+/// Longer than any run takes, whatever it waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// In a thread of its own: one that is stuck in a library's call can only be left behind.
 fn run_part(
     root: &Path,
     third: u64,
     durability: Durability,
     tell: fn(u64),
 ) -> anyhow::Result<(u64, Outcome)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(counted::run(root, third, durability, tell))
+    let (root, (done, outcome)) = (root.to_owned(), mpsc::channel());
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        done.send(runtime.block_on(counted::run(&root, third, durability, tell)))
+    });
+    let outcome = outcome.recv_timeout(PATIENCE);
+    outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("{}: no answer", counted::HANGS)))
 }
 
 /// Not a test of its own: run by those below as another process.

@@ -2,6 +2,7 @@
 
 mod error;
 mod ingest;
+mod logs;
 mod open;
 mod options;
 

@@ -10,6 +10,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode, Options};
 
 use super::error::{translate, translate_io};
 use super::ingest::INGEST;
+use super::logs;
 use super::options::{self, DATA, RocksOptions};
 use super::{Inner, RocksStorage};
 use crate::backend::{Family, StateFamily};
@@ -111,6 +112,7 @@ fn inspect(dir: &Path, names: &BTreeMap<Family, String>) -> Result<()> {
             None => Ok(()),
         };
     }
+    logs::check(dir)?;
     let listed = DB::list_cf(&Options::default(), dir);
     let listed: BTreeSet<String> = listed
         .map_err(|error| translate(dir, "opening the database", &error))?
