@@ -226,13 +226,19 @@ need_zookeeper() {
         "name them by FULMAR_ZOOKEEPER_CLASSPATH, with a java in PATH, then run this again"
 }
 
-# trim_cache: objects of clones that are long gone would fill the disk; registry crates are compiled again in a minute.
+# trim_cache: objects of clones that are long gone would fill the disk; registry crates are compiled again in minutes.
 trim_cache() {
-    limit=${FULMAR_CACHE_GIB:-20}
-    [ -d "$cache/build" ] || return 0
-    used=$(du -sk "$cache/build" 2>/dev/null | cut -f 1)
-    if [ "${used:-0}" -gt $((limit * 1024 * 1024)) ]; then
-        say "$cache/build is larger than $limit GiB (FULMAR_CACHE_GIB): emptied, it fills again"
-        mv "$cache/build" "$cache/build.old.$$" && rm -rf "$cache"/build.old.*
-    fi
+    limit=$((${FULMAR_CACHE_GIB:-20} * 1024 * 1024))
+    [ "$(cache_size)" -gt "$limit" ] || return 0
+    # Most of it is what incremental builds keep for each clone.
+    rm -rf "$cache"/build/*/incremental
+    [ "$(cache_size)" -gt "$limit" ] || return 0
+    say "$cache/build is larger than ${FULMAR_CACHE_GIB:-20} GiB (FULMAR_CACHE_GIB): emptied, it fills again"
+    mv "$cache/build" "$cache/build.old.$$" && rm -rf "$cache"/build.old.*
+}
+
+# cache_size: KiB of what was built.
+cache_size() {
+    size=$(du -sk "$cache/build" 2>/dev/null | cut -f 1)
+    echo "${size:-0}"
 }
