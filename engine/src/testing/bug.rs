@@ -1,7 +1,9 @@
 //! Deliberate faults of the world itself: each breaks a rule of the protocol at a seam, to show that the oracles see it.
 
+use serde::{Deserialize, Serialize};
+
 /// A rule that the world breaks. None of this is in the engine's code: a seam, or the shell around a core, is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bug {
     /// The ledger applies every write, whatever version it expects.
     LedgerIgnoresVersion,

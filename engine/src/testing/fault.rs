@@ -1,7 +1,9 @@
 //! What can go wrong in a world.
 
+use serde::{Deserialize, Serialize};
+
 /// A process of the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Process {
     /// A worker.
     Worker(u16),
@@ -10,7 +12,7 @@ pub enum Process {
 }
 
 /// What a ledger write of unknown outcome comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// It is applied.
     Applied,
@@ -21,7 +23,7 @@ pub enum Fate {
 }
 
 /// What a worker's disk does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DiskFault {
     /// The next write is refused for want of space.
     Full,
@@ -38,7 +40,7 @@ pub enum DiskFault {
 }
 
 /// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// A process dies, and is started again after so many milliseconds.
     Crash {

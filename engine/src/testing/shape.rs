@@ -4,63 +4,157 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fulmar_state::{DeadLetter, TxId};
 
-use super::plan::{Plan, Shape};
+use super::graph::{Keeps, Key as By, Node, field, folded};
+use super::plan::Plan;
 use super::spout::{Record, SimSpout, Wells};
-use crate::aggregate::{Count, ReducerAggregator, Sum};
+use crate::aggregate::{Count, First, Max, Min, ReducerAggregator, Sum};
 use crate::sink::{Part, Sink, SinkError};
-use crate::stream::{StateSpec, Stream, Topology};
+use crate::stream::{StateHandle, StateSpec, Stream, Topology};
 
-/// What a world's records are after the first operator: one of several readings is told from another by its value.
-pub(super) type Item = (u64, u64);
+pub(super) use super::graph::Item;
 
 /// The name under which dead letters come.
 pub(super) const DEAD: &str = "dead letters";
 
+/// What a node has become in the DSL.
+enum Made {
+    Stream(Stream<Item>),
+    State(Handle),
+    Nothing,
+}
+
+/// A state, by what its values are.
+enum Handle {
+    One(StateHandle<u64, u64>),
+    Pair(StateHandle<u64, (u64, u64)>),
+}
+
 /// Builds the topology of a world.
 pub(super) fn build(plan: &Plan, wells: &Arc<Wells>, desk: &Desk) -> crate::plan::Plan {
     let topology = Topology::new("world");
-    let state = |name: &str| StateSpec::named(name).partitions(plan.partitions);
-    let spout = |index: usize| {
-        let name = format!("spout {index}");
-        checked(&topology.spout(name, SimSpout::new(wells, index)))
-    };
-    match plan.shape {
-        Shape::Words => {
-            let words = spout(0).each(|(id, value): Item, out| {
-                out.emit(value % 7);
-                (id % 3 != 0).then(|| out.emit(value % 5));
-            });
-            let counts = words
-                .group_by(|word| *word)
-                .persistent_aggregate(state("counts"), Count);
-            counts.new_values().sink("news", desk.sink());
-        }
-        Shape::Merged => {
-            let all = spout(0).merge(&spout(1));
-            let counts = all
-                .group_by(|(_, value)| value % 7)
-                .persistent_aggregate(state("counts"), Count);
-            all.group_by(|(_, value)| value % 3)
-                .persistent_aggregate(state("bulk"), Bulk);
-            counts.new_values().sink("news", desk.sink());
-            let sum = Sum::by(|(_, count): &(u64, u64)| *count);
-            let news = counts.new_values();
-            news.group_by(|(key, _)| key % 2)
-                .persistent_aggregate(state("sums"), sum);
-            let seen = |(id, _): Item, count: Option<u64>, out: &mut crate::Emitter<'_, Item>| {
-                out.emit((id, count.unwrap_or_default()));
-            };
-            all.state_query(&counts, |(_, value)| value % 7, seen)
-                .sink("seen", desk.sink());
-        }
-        Shape::Letters => {
-            let all = spout(0);
-            all.sink("raw", desk.sink());
-            all.group_by(|(_, value)| *value)
-                .persistent_aggregate(state("counts"), Count);
-        }
+    let mut made: Vec<Made> = Vec::with_capacity(plan.graph.nodes.len());
+    for (place, node) in plan.graph.nodes.iter().enumerate() {
+        let next = match *node {
+            Node::Spout {
+                spout,
+                behind_shuffle,
+            } => {
+                let spout = SimSpout::new(wells, spout.into());
+                let records = topology.spout(format!("spout {}", spout.index()), spout);
+                Made::Stream(match behind_shuffle {
+                    true => checked(&records.shuffle()),
+                    false => checked(&records),
+                })
+            }
+            Node::State { from, key, keeps } => {
+                let spec = StateSpec::named(format!("state {place}")).partitions(plan.partitions);
+                Made::State(keep(stream(&made, from), spec, key, keeps))
+            }
+            Node::Sink { from } => {
+                stream(&made, from).sink(sink_name(place), desk.sink());
+                Made::Nothing
+            }
+            node => Made::Stream(verb(node, &made)),
+        };
+        made.push(next);
     }
     topology.build().expect("the world's topologies are right")
+}
+
+/// The verbs that make a stream of streams and states.
+fn verb(node: Node, made: &[Made]) -> Stream<Item> {
+    match node {
+        Node::Each { from, divisor } => stream(made, from).each(move |(id, value), out| {
+            out.emit((id, value / divisor));
+            let rest = value % divisor;
+            (rest != 0).then(|| out.emit((id, rest)));
+        }),
+        Node::Map {
+            from,
+            times,
+            plus,
+            below,
+        } => stream(made, from).map(move |(id, value)| {
+            let value = value.wrapping_mul(times).wrapping_add(plus);
+            (id, value % below)
+        }),
+        Node::Filter {
+            from,
+            divisor,
+            rest,
+        } => stream(made, from).filter(move |&(_, value)| value % divisor != rest),
+        Node::FlatMap { from, most } => stream(made, from).flat_map(move |(id, value)| {
+            let times = value % (u64::from(most) + 1);
+            (1..=times).map(move |more| (id, value.wrapping_add(more)))
+        }),
+        Node::Peek { from } => stream(made, from).peek(|_| {}).named("look"),
+        Node::Merge { left, right } => stream(made, left).merge(stream(made, right)),
+        Node::Shuffle { from } => stream(made, from).shuffle(),
+        Node::NewValues { state } => match handle(made, state) {
+            Handle::One(state) => state.new_values(),
+            Handle::Pair(state) => {
+                let pairs = state.new_values();
+                pairs.map(|(key, pair)| (key, folded(pair)))
+            }
+        },
+        Node::Query { from, state, key } => match handle(made, state) {
+            Handle::One(state) => {
+                let answer = |(id, _): Item, found: Option<u64>, out: &mut crate::Emitter<'_, _>| {
+                    out.emit((id, found.unwrap_or_default()));
+                };
+                stream(made, from).state_query(state, move |item| key.of(item), answer)
+            }
+            Handle::Pair(state) => stream(made, from).state_query(
+                state,
+                move |item| key.of(item),
+                |(id, _), found, out| out.emit((id, found.map_or(0, folded))),
+            ),
+        },
+        Node::Spout { .. } | Node::State { .. } | Node::Sink { .. } => {
+            unreachable!("{node:?} is built by itself")
+        }
+    }
+}
+
+/// The verbs that keep something.
+fn keep(items: &Stream<Item>, spec: StateSpec, key: By, keeps: Keeps) -> Handle {
+    if keeps == Keeps::First {
+        // A batch's order is the engine's: only of equal records is the first known.
+        let keys = items.map(move |item| key.of(&item));
+        let first = keys.group_by(|key| *key).persistent_aggregate(spec, First);
+        return Handle::One(first);
+    }
+    let groups = items.group_by(move |item| key.of(item));
+    Handle::One(match keeps {
+        Keeps::Count | Keeps::First => groups.persistent_aggregate(spec, Count),
+        Keeps::Sum => groups.persistent_aggregate(spec, Sum::by(field)),
+        Keeps::Min => groups.persistent_aggregate(spec, Min::by(field)),
+        Keeps::Max => groups.persistent_aggregate(spec, Max::by(field)),
+        Keeps::Bulk => groups.persistent_aggregate(spec, Bulk),
+        Keeps::Bounds => {
+            let bounds = (Min::by(field), Max::by(field));
+            return Handle::Pair(groups.persistent_aggregate(spec, bounds));
+        }
+    })
+}
+
+fn stream(made: &[Made], place: usize) -> &Stream<Item> {
+    match made.get(place) {
+        Some(Made::Stream(stream)) => stream,
+        _ => unreachable!("node {place} is no stream: a plan's graph is checked"),
+    }
+}
+
+fn handle(made: &[Made], place: usize) -> &Handle {
+    match made.get(place) {
+        Some(Made::State(handle)) => handle,
+        _ => unreachable!("node {place} is no state: a plan's graph is checked"),
+    }
+}
+
+/// A sink's name says which node it is.
+pub(super) fn sink_name(place: usize) -> String {
+    format!("sink {place}")
 }
 
 /// An item's first number says where it comes from.
@@ -88,7 +182,7 @@ impl ReducerAggregator<Item> for Bulk {
     type Value = u64;
 
     fn reduce(&self, value: Option<u64>, record: &Item) -> u64 {
-        value.unwrap_or_default() + 3 * record.1 + 1
+        value.unwrap_or_default() + 3 * field(record) + 1
     }
 }
 

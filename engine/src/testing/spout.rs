@@ -130,6 +130,10 @@ impl SimSpout {
             index,
         }
     }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
 }
 
 impl Spout for SimSpout {

@@ -1,31 +1,30 @@
 //! Draws a plan from a seed.
 
 mod faults;
+mod graph;
 
-use super::plan::{Plan, Poison, Promise, Shape, SpoutPlan};
+use super::plan::{Plan, Poison, Promise, SpoutPlan};
 use super::random::Random;
 
 pub(super) fn plan(seed: u64) -> Plan {
     let mut random = Random::new(seed);
     let random = &mut random;
-    let shape = *random.pick(&[Shape::Words, Shape::Merged, Shape::Letters]);
-    let workers = if random.percent(75) { 2 } else { 1 };
+    let workers = if random.percent(94) { 2 } else { 3 };
     let executors = random.within(1, 2) as u16;
     let batch_records = random.within(2, 4);
     // Enough for ten batches of one spout, also where a reading yields nothing at some offsets.
     let enough = batch_records * random.within(13, 16);
-    let spouts: Vec<_> = match shape {
-        Shape::Words | Shape::Letters => vec![spout(random, enough)],
-        Shape::Merged => {
-            let more = random.below(enough + 1);
-            vec![spout(random, enough), spout(random, more)]
-        }
-    };
+    let mut spouts = vec![spout(random, enough)];
+    for _ in 0..*random.pick(&[0, 0, 0, 1, 1, 2]) {
+        let more = random.below(enough + 1);
+        spouts.push(spout(random, more));
+    }
+    let graph = graph::draw(random, spouts.len() as u8);
     let poison = poison(random, &spouts);
     let calm = random.within(400, 1600) as u32;
     let mut plan = Plan {
         seed,
-        shape,
+        graph,
         workers,
         executors,
         partitions: random.within(3, 5) as u16,

@@ -168,7 +168,7 @@ impl Oracle {
     pub(in super::super) fn judge(&self, before_last: usize) -> Result<(), Broken> {
         let last = &self.readings[before_last..];
         let batches = self.sealed.iter().map(|batch| batch.records.as_slice());
-        let all = evaluate(self.plan.shape, batches);
+        let all = evaluate(&self.plan.graph, batches);
         let owners = self.owners(last, &all)?;
         for reading in &self.readings {
             let snapshot = &all[reading.txid.0 as usize];

@@ -11,10 +11,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use fulmar_coordinator::{Event, SpoutInfo, Term as Candidate, WriterId};
-use fulmar_state::{Attempt, StateId};
+use fulmar_state::{Attempt, StateId, Value};
 
 use super::bug::Bug;
 use super::disk::Disk;
+use super::graph::folded;
 use super::ledger::SimLedger;
 use super::links::{Actor, Cast, Links, Mail, TERMS};
 use super::oracle::{Broken, Oracle, Reading};
@@ -81,8 +82,8 @@ pub struct World {
 
 type Trace = Box<dyn FnMut(String)>;
 
-/// A state's shard, as all states of the world have it.
-type Shard = fulmar_state::Shard<u64, Merging<u64>>;
+/// A shard of a state of the world.
+type Shard<V> = fulmar_state::Shard<V, Merging<V>>;
 
 impl World {
     /// Runs a world to its end.
@@ -393,16 +394,17 @@ impl World {
 
     /// Asks a worker for all of its states.
     fn read_states(&mut self, worker: u16) {
-        let states = match self.plan.shape {
-            super::plan::Shape::Merged => 3,
-            _ => 1,
-        };
+        let states = self.plan.graph.states();
         let reader = self.cast.index(Actor::Reader);
         let recorder = self.cast.index(Actor::Recorder(worker));
-        for state in 0..states {
+        for (state, place) in states.into_iter().enumerate() {
+            let pairs = self.plan.graph.keeps_pairs(place);
             let first = worker * self.plan.executors;
             let reads = (first..first + self.plan.executors)
-                .map(|executor| reading(&self.readings, executor, state))
+                .map(|executor| match pairs {
+                    true => reading(&self.readings, executor, state, folded),
+                    false => reading(&self.readings, executor, state, |value: u64| value),
+                })
                 .collect();
             let state = StateId(state as u16);
             let mail = Mail::Recorder(ToRecorder::Read { state, reads });
@@ -439,14 +441,19 @@ impl World {
     }
 }
 
-/// Reads one executor's share of a state.
-fn reading(to: &Arc<Mutex<Vec<Reading>>>, executor: u16, state: usize) -> ReadState {
+/// Reads one executor's share of a state, its values as numbers.
+fn reading<V: Value>(
+    to: &Arc<Mutex<Vec<Reading>>>,
+    executor: u16,
+    state: usize,
+    number: fn(V) -> u64,
+) -> ReadState {
     let to = to.clone();
     Box::new(move |shard| {
-        let shard: &mut Shard = shard
+        let shard: &mut Shard<V> = shard
             .as_any_mut()
             .downcast_mut()
-            .expect("the world's states are of numbers by numbers");
+            .expect("a state of the world holds what its node says");
         let view = shard.view();
         let mut entries = Vec::new();
         for partition in view.owned() {
@@ -456,7 +463,7 @@ fn reading(to: &Arc<Mutex<Vec<Reading>>>, executor: u16, state: usize) -> ReadSt
             for record in scan {
                 let Ok((key, value)) = record else { return };
                 let key: [u8; 8] = key[..].try_into().expect("keys are numbers");
-                entries.push((u64::from_be_bytes(key), value));
+                entries.push((u64::from_be_bytes(key), number(value)));
             }
         }
         let reading = Reading {

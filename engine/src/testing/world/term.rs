@@ -198,6 +198,11 @@ impl World {
             term.epoch = record.epoch;
             term.stage = Stage::Running(Box::new(core));
             term.next_tick = now + TICK;
+            // Of two that started at once, not the later one leads, but the one whose fence holds.
+            let held = self.ledger.peek();
+            if held.is_some_and(|(held, _)| held.epoch == record.epoch) {
+                self.leader = Some(slot);
+            }
             self.hear(slot, Event::Fenced { record, version })?;
         }
         Ok(())
