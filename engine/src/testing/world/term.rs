@@ -445,9 +445,12 @@ impl World {
             let mut retry = |_, _: &str| ready(Retry::GiveUp).boxed();
             let opened = open_term(&mut ledger, &other, &mut retry).now_or_never();
             if !matches!(opened, Some(Err(Error::Fingerprint { .. }))) {
+                let lines = other.fingerprint.lines().len();
                 return Err(format!(
-                    "the ledger of topology {:?} is opened by {other:?}: {opened:?}",
-                    self.candidate.topology
+                    "the ledger of topology {:?} of {} lines is opened for {:?} of {lines}",
+                    self.candidate.topology,
+                    self.candidate.fingerprint.lines().len(),
+                    other.topology
                 ));
             }
         }
