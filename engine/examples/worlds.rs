@@ -1,4 +1,5 @@
-//! Runs seeded worlds: `worlds A..B` for many seeds, `worlds SEED` for one, told step by step; `bug=NAME` breaks a rule on purpose.
+//! Runs seeded worlds: `worlds A..B` for many seeds, `worlds SEED` for one, told step by step; `bug=NAME` breaks a rule on purpose,
+//! `first` ends with the first world that breaks one.
 
 use std::time::Instant;
 
@@ -11,10 +12,13 @@ use fulmar::testing::{Bug, Figures, Plan, World};
 fn main() {
     let mut bug = None;
     let mut seeds = None;
+    let mut first = false;
     for argument in std::env::args().skip(1) {
         if let Some(name) = argument.strip_prefix("bug=") {
             let mut bugs = Bug::ALL.into_iter();
             bug = bugs.find(|bug| format!("{bug:?}") == name);
+        } else if argument == "first" {
+            first = true;
         } else {
             seeds = Some(argument);
         }
@@ -41,13 +45,16 @@ fn main() {
         if let Some(violation) = report.violation {
             broken += 1;
             println!("seed {seed}, step {}: {}", violation.step, violation.what);
+            if first {
+                break;
+            }
         }
     }
     println!("{figures}");
     let seconds = since.elapsed().as_secs_f64();
     println!(
         "{broken} broken, {:.0} worlds a second",
-        (to - from) as f64 / seconds
+        figures.worlds as f64 / seconds
     );
     std::process::exit(i32::from(broken > 0));
 }

@@ -3,6 +3,7 @@
 //! [`program`], [`text`] and [`campaign`] kill the real WordCount, [`cluster`] runs several that share a ledger in ZooKeeper, where
 //! [`hand`] changes nodes as a person would; [`seams`] wraps what a topology stands on, to crash at a numbered
 //! call; [`scripted`] is a topology of many parts, and [`oracle`] its plain evaluation; [`power`] is what a power loss leaves.
+//! [`mutations`] breaks the protocol on purpose, to see that the seeded worlds notice.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -14,6 +15,7 @@ pub mod cluster;
 pub mod feeder;
 pub mod hand;
 mod member;
+pub mod mutations;
 pub mod oracle;
 pub mod power;
 pub mod program;

@@ -46,6 +46,13 @@ impl SimLedger {
         self.held.peek()
     }
 
+    /// A ledger of its own that holds the same.
+    pub(super) fn copy(&self) -> MemoryLedger {
+        let ledger = MemoryLedger::new();
+        ledger.replace(self.held.peek());
+        ledger
+    }
+
     pub(super) fn doom(&mut self, fate: Fate) {
         self.fates.push_back(fate);
     }

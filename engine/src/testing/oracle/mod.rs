@@ -2,7 +2,9 @@
 //! at once when a rule is broken.
 
 mod account;
+mod attempts;
 mod evaluate;
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +15,9 @@ use super::disk::Note;
 use super::plan::Plan;
 use super::shape::{Item, Key};
 use super::spout::Record;
+
+pub(super) use attempts::Attempts;
+pub(super) use links::LinkWatch;
 
 /// A broken rule, in words.
 pub(super) type Broken = String;
@@ -158,9 +163,9 @@ impl Oracle {
             let sealed = self.txid();
             let durable = &mut self.workers[usize::from(worker)];
             match *note {
-                Note::Put(attempt, _) if attempt.generation < durable.highest => {
+                Note::Put(attempt, _) if attempt.generation != durable.highest => {
                     return Err(format!(
-                        "I3: worker {worker} prepares {attempt} after it was rewound to {}",
+                        "I3: worker {worker} prepares {attempt}, it was durably rewound to {}",
                         durable.highest
                     ));
                 }

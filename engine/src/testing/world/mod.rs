@@ -18,7 +18,7 @@ use super::disk::Disk;
 use super::graph::folded;
 use super::ledger::SimLedger;
 use super::links::{Actor, Cast, Links, Mail, TERMS};
-use super::oracle::{Broken, Oracle, Reading};
+use super::oracle::{Attempts, Broken, LinkWatch, Oracle, Reading};
 use super::plan::Plan;
 use super::random::{Random, mixed};
 use super::report::{Figures, Report, Violation};
@@ -74,6 +74,8 @@ pub struct World {
     /// How many readings there were before the last look at the states.
     before_last: Option<usize>,
     oracle: Oracle,
+    attempts: Attempts,
+    watch: LinkWatch,
     digest: u64,
     figures: Figures,
     trace: Option<Trace>,
@@ -174,6 +176,8 @@ impl World {
             readings: Arc::default(),
             before_last: None,
             oracle: Oracle::new(plan),
+            attempts: Attempts::default(),
+            watch: LinkWatch::default(),
             digest: plan.seed,
             figures: Figures::default(),
             trace,
@@ -437,6 +441,7 @@ impl World {
             return Ok(());
         };
         self.over = true;
+        self.refuse_others()?;
         self.oracle.judge(before)
     }
 }

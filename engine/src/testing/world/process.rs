@@ -160,7 +160,10 @@ impl World {
         let mut wakes = None;
         let envelopes = match (to, mail) {
             (Actor::Executor(id), Mail::Executor(message)) => {
-                cores.executors[usize::from(id % executors)].step(message)
+                let lost = self.watch.takes(id, &message);
+                let made = cores.executors[usize::from(id % executors)].step(message);
+                self.watch.made(id, lost, &made)?;
+                made
             }
             (Actor::Source(index), Mail::Source(message)) => {
                 wakes = Some(to);
@@ -268,6 +271,8 @@ impl World {
             return Ok(());
         }
         self.figures.crashes += 1;
+        let first = worker * self.plan.executors;
+        self.watch.died(first..first + self.plan.executors);
         self.restarts[at] = self.now + down_ms * 1000;
         self.disks[at].crash();
         self.read_journal(worker)?;

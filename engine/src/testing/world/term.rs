@@ -9,7 +9,7 @@ use fulmar_coordinator::{
     Phase as Standing, Retry, Settings, Step, Term as Candidate, Version, WorkerId, Write,
     WriterId, open_term,
 };
-use fulmar_state::{Epoch, TxId};
+use fulmar_state::{Attempt, Epoch, TxId};
 use futures::FutureExt as _;
 use futures::future::ready;
 
@@ -28,6 +28,9 @@ const TICK: u64 = 20_000;
 
 /// How often a fence of unknown outcome is sent again.
 const FENCES: u32 = 8;
+
+/// After so long without a sign of life an attempt is given up, in milliseconds.
+const TIMEOUT_MS: u64 = 400;
 
 type Fenced = Result<(LedgerRecord, Version), Error>;
 
@@ -111,7 +114,7 @@ impl World {
             topology: self.candidate.topology.clone(),
             max_pending: self.plan.max_pending,
             max_attempts: self.plan.max_attempts,
-            timeout_ms: 400,
+            timeout_ms: TIMEOUT_MS,
             retry_ms: 60,
             limits: limits(&self.plan),
             spouts: self.spouts.clone(),
@@ -267,6 +270,13 @@ impl World {
         let Stage::Running(core) = &mut term.stage else {
             return Ok(());
         };
+        let own = |attempt: &Attempt| attempt.generation.epoch == term.epoch;
+        let told = match &event {
+            Event::Ack { attempt, .. } | Event::Read { attempt, .. } => Some((*attempt, false)),
+            Event::Failed { attempt, .. } => Some((*attempt, true)),
+            _ => None,
+        };
+        let told = told.filter(|(attempt, _)| own(attempt));
         let mut steps = Vec::new();
         if now >= term.heard_time + 1_000 || matches!(event, Event::Fenced { .. }) {
             term.heard_time = now;
@@ -282,12 +292,17 @@ impl World {
         {
             self.oracle.heard(*attempt, *spout);
         }
+        let ticks = steps.len();
         if !matches!(event, Event::Tick { .. }) {
             steps.push(core.step(event));
         }
-        steps
-            .into_iter()
-            .try_for_each(|step| self.carry_out(slot, step))
+        for (at, step) in steps.into_iter().enumerate() {
+            if let Some((attempt, failed)) = told.filter(|_| at == ticks) {
+                self.attempts.heard(attempt, now, failed);
+            }
+            self.carry_out(slot, step)?;
+        }
+        Ok(())
     }
 
     /// Time passes for a coordinator.
@@ -346,6 +361,8 @@ impl World {
             }
             Action::Issue(batch) => {
                 self.oracle.issued(batch.attempt)?;
+                self.attempts.issued(batch.attempt, self.now)?;
+                self.watch.issued(batch.attempt);
                 let (from, batch) = (self.cast.index(Actor::Term(slot)), Arc::new(batch));
                 for source in 0..self.plan.spouts.len() {
                     let to = self.cast.index(Actor::Source(source));
@@ -362,6 +379,7 @@ impl World {
             }
             Action::Replayed(failure) => {
                 self.figures.replays += 1;
+                self.attempts.told(&failure, self.now, TIMEOUT_MS * 1000)?;
                 self.tell(|| format!("coordinator {slot}: {failure}"));
             }
             Action::Drained => {
@@ -370,7 +388,7 @@ impl World {
                 }
             }
             Action::Halt(reason) => return self.halted(slot, &reason),
-            Action::Sealed(_) => {}
+            Action::Sealed(report) => self.attempts.sealed(&report)?,
             action => return Err(format!("a coordinator wants {action:?}")),
         }
         Ok(())
@@ -413,6 +431,35 @@ impl World {
             || message.contains("a fault of the world")
             || message.contains("no space")
             || message.contains("full")
+    }
+}
+
+impl World {
+    /// The ledger is refused to another topology, and to one that differs.
+    pub(super) fn refuse_others(&self) -> Result<(), Broken> {
+        let named = Candidate {
+            topology: "another world".into(),
+            ..self.candidate.clone()
+        };
+        let differs = Candidate {
+            fingerprint: self.candidate.fingerprint.clone().line("more", "of it"),
+            ..self.candidate.clone()
+        };
+        for other in [named, differs] {
+            let mut ledger = self.ledger.copy();
+            let mut retry = |_, _: &str| ready(Retry::GiveUp).boxed();
+            let opened = open_term(&mut ledger, &other, &mut retry).now_or_never();
+            if !matches!(opened, Some(Err(Error::Fingerprint { .. }))) {
+                let lines = other.fingerprint.lines().len();
+                return Err(format!(
+                    "the ledger of topology {:?} of {} lines is opened for {:?} of {lines}",
+                    self.candidate.topology,
+                    self.candidate.fingerprint.lines().len(),
+                    other.topology
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -58,6 +58,7 @@ impl World {
         if cut || self.weather.lose > 0 {
             self.weather.lose = self.weather.lose.saturating_sub(u32::from(!cut));
             let lost = self.links.pop(from, to);
+            lost.iter().for_each(|mail| self.watch.lost(mail, to));
             self.note(0x105);
             self.tell(|| {
                 format!(
@@ -72,6 +73,7 @@ impl World {
             && let Some(copy) = mail.copy()
         {
             self.weather.repeat -= 1;
+            self.watch.repeated(&copy, to);
             self.links.push_front(from, to, copy);
         }
         Some(mail)
