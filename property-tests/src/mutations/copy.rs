@@ -120,7 +120,13 @@ impl Copy {
     pub fn first(&mut self, seeds: u64) -> Result<Option<Found>> {
         let worlds = self.build()?;
         let child = Command::new(worlds)
-            .args([format!("0..{seeds}"), "first".into()])
+            .args([
+                "--seeds",
+                &format!("0..{seeds}"),
+                "--threads",
+                "1",
+                "--no-shrink",
+            ])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -150,7 +156,7 @@ impl Copy {
         let output = Command::new(cargo)
             .args(["build", "--quiet", "--release", "--package", "fulmar"])
             .args(["--no-default-features", "--features", "testing"])
-            .args(["--example", "worlds"])
+            .args(["--example", "sim"])
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_BUILD_BUILD_DIR", &target)
@@ -166,7 +172,7 @@ impl Copy {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        Ok(target.join("release/examples/worlds"))
+        Ok(target.join("release/examples/sim"))
     }
 }
 
