@@ -249,7 +249,11 @@ impl Graph {
                 if before.map(Node::yields) != Some(due) {
                     return Err(format!(
                         "node {place}, {node:?}, takes from node {input}; expected a {} among the nodes before it, counted from 0",
-                        if due == Yields::State { "State" } else { "stream" }
+                        if due == Yields::State {
+                            "State"
+                        } else {
+                            "stream"
+                        }
                     ));
                 }
             }

@@ -99,9 +99,10 @@ fn verb(node: Node, made: &[Made]) -> Stream<Item> {
         },
         Node::Query { from, state, key } => match handle(made, state) {
             Handle::One(state) => {
-                let answer = |(id, _): Item, found: Option<u64>, out: &mut crate::Emitter<'_, _>| {
-                    out.emit((id, found.unwrap_or_default()));
-                };
+                let answer =
+                    |(id, _): Item, found: Option<u64>, out: &mut crate::Emitter<'_, _>| {
+                        out.emit((id, found.unwrap_or_default()));
+                    };
                 stream(made, from).state_query(state, move |item| key.of(item), answer)
             }
             Handle::Pair(state) => stream(made, from).state_query(

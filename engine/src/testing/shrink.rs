@@ -82,7 +82,9 @@ impl Shrinking {
     /// The candidate does not fail.
     pub fn refuse(&mut self) {
         self.refused += 1;
-        self.at = (self.at + 1).checked_rem(self.candidates.len()).unwrap_or(0);
+        self.at = (self.at + 1)
+            .checked_rem(self.candidates.len())
+            .unwrap_or(0);
     }
 }
 
@@ -303,7 +305,8 @@ fn remove_spout(plan: &mut Plan, gone: u8) {
 /// The partitions behind it move up.
 fn remove_partition(plan: &mut Plan, index: usize, gone: usize) {
     plan.spouts[index].partitions.remove(gone);
-    let here = |spout: u8, partition: u8| usize::from(spout) == index && usize::from(partition) == gone;
+    let here =
+        |spout: u8, partition: u8| usize::from(spout) == index && usize::from(partition) == gone;
     plan.poison
         .retain(|((spout, partition, _), _)| !here(*spout, *partition));
     for ((spout, partition, _), _) in &mut plan.poison {

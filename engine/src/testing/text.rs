@@ -71,7 +71,9 @@ impl Plan {
         }
         if let Some(slow) = self.slow.filter(|slow| *slow >= self.tasks()) {
             let tasks = self.tasks();
-            return Err(format!("slow is executor {slow}, expected one below {tasks}"));
+            return Err(format!(
+                "slow is executor {slow}, expected one below {tasks}"
+            ));
         }
         for (index, spout) in self.spouts.iter().enumerate() {
             if !(1..=50).contains(&spout.partitions.len()) {

@@ -38,9 +38,8 @@ fn verbs_of(plan: &Plan) -> BTreeSet<&'static str> {
         if matches!(node.role, Role::Updates(_)) {
             verbs.insert("group_by");
         }
-        let updates = |input: &crate::plan::graph::Input| {
-            matches!(nodes[input.node].role, Role::Updates(_))
-        };
+        let updates =
+            |input: &crate::plan::graph::Input| matches!(nodes[input.node].role, Role::Updates(_));
         if node.inputs.iter().any(updates) {
             verbs.insert("new_values");
         }
@@ -52,7 +51,9 @@ fn verbs_of(plan: &Plan) -> BTreeSet<&'static str> {
 fn every_verb_of_the_dsl_is_drawn() {
     let all = verbs_of_the_dsl();
     assert!(all.len() >= 15, "the DSL's verbs are not found: {all:?}");
-    let drawn: BTreeSet<_> = (0..300).flat_map(|seed| verbs_of(&Plan::of(seed))).collect();
+    let drawn: BTreeSet<_> = (0..300)
+        .flat_map(|seed| verbs_of(&Plan::of(seed)))
+        .collect();
     let missing: Vec<_> = all.difference(&drawn).collect();
     assert!(
         missing.is_empty(),
@@ -89,7 +90,10 @@ fn graphs_of_all_sizes_and_kinds_are_drawn() {
         nodes.any(|(place, node)| node.is_stream() && !read.contains(&place))
     });
     for graph in &graphs {
-        let spouts = graph.nodes.iter().filter(|node| matches!(node, Node::Spout { .. }));
+        let spouts = graph
+            .nodes
+            .iter()
+            .filter(|node| matches!(node, Node::Spout { .. }));
         graph.check(spouts.count()).expect("drawn graphs are right");
     }
 }
@@ -99,7 +103,10 @@ fn what_is_wrong_with_a_graph_is_said_with_its_place() {
     let mut graph = Graph::words();
     graph.nodes[3] = Node::NewValues { state: 1 };
     let told = graph.check(1).expect_err("node 1 is no state");
-    assert!(told.contains("node 3") && told.contains("expected a State"), "{told}");
+    assert!(
+        told.contains("node 3") && told.contains("expected a State"),
+        "{told}"
+    );
     let told = Graph::merged().check(1).expect_err("there are two spouts");
     assert!(told.contains("node 1 is spout 1"), "{told}");
     let told = Graph::words().check(2).expect_err("one of two is there");

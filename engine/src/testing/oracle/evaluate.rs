@@ -56,7 +56,9 @@ fn batch(graph: &Graph, places: &[usize], records: &[Record], before: &[Table]) 
                 plus,
                 below,
             } => {
-                let map = |(id, value): &Item| (*id, value.wrapping_mul(times).wrapping_add(plus) % below);
+                let map = |(id, value): &Item| {
+                    (*id, value.wrapping_mul(times).wrapping_add(plus) % below)
+                };
                 streams[from].iter().map(map).collect()
             }
             Node::Filter {
