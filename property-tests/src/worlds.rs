@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use fulmar::testing::{Bug, Plan, Shrinking};
+use proptest::arbitrary::any;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use rand::RngCore as _;
 
 /// A world to run: a seed's plan, or a simpler one that came of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Strategy for Worlds {
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
         // Short enough to be typed.
-        let seed = u64::from(runner.rng().next_u32());
+        let seed = u64::from(any::<u32>().new_tree(runner)?.current());
         let plan = Plan::of(seed);
         let plan = self.bug.map_or(plan.clone(), |bug| plan.with_bug(bug));
         Ok(Tree {
