@@ -77,3 +77,22 @@ fn each_rule_broken_on_purpose_is_found() {
         assert!(found.is_some(), "{bug:?} is not found");
     }
 }
+
+#[test]
+fn every_plan_that_was_kept_ends_right() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plans");
+    let files = std::fs::read_dir(folder).expect("the folder of kept plans");
+    let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    assert!(files.len() >= 2, "plans in {folder}: {files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a plan's text");
+        let plan: Plan = match text.parse() {
+            Ok(plan) => plan,
+            Err(error) => panic!("{}: {error}", file.display()),
+        };
+        let report = World::run(&plan);
+        assert_eq!(report.violation, None, "{}", file.display());
+        assert_eq!(report, World::run(&plan), "{}", file.display());
+    }
+}

@@ -2,8 +2,8 @@
 //!
 //! [`program`], [`text`] and [`campaign`] kill the real WordCount, [`cluster`] runs several that share a ledger in ZooKeeper, where
 //! [`hand`] changes nodes as a person would; [`seams`] wraps what a topology stands on, to crash at a numbered
-//! call; [`scripted`] is a topology of many parts, and [`oracle`] its plain evaluation; [`power`] is what a power loss leaves.
-//! [`mutations`] breaks the protocol on purpose, to see that the seeded worlds notice.
+//! call; [`scripted`] is a topology of many parts, and [`oracle`] its plain evaluation; [`power`] is what a power loss leaves;
+//! [`worlds`] draws seeded worlds for proptest; [`mutations`] breaks the protocol on purpose, to see that the seeded worlds notice.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -23,6 +23,7 @@ pub mod scripted;
 pub mod seams;
 mod terms;
 pub mod text;
+pub mod worlds;
 
 /// Whether long campaigns run whole (`./fulmar test --full`).
 #[must_use]

@@ -5,8 +5,11 @@ use super::graph::{Graph, Keeps, Node};
 use super::plan::{Plan, Promise};
 use super::report::Violation;
 
-/// So many candidates are also tried with another seed, since whatever is left out changes whose turn it is.
+/// So many candidates are also tried with other seeds, since whatever is left out changes whose turn it is.
 const RESEEDED: usize = 24;
+
+/// With so many.
+const SEEDS: u64 = 3;
 
 /// The simplest plan that was found to fail still, after at most `limit` runs: deterministic, and greedy.
 ///
@@ -116,10 +119,12 @@ impl Plan {
         all.plainer();
         all.smaller_faults();
         let mut found = all.found;
-        let strongest = found.iter().take(RESEEDED);
-        let reseeded = strongest.map(|plan| Plan {
-            seed: plan.seed.wrapping_add(1),
-            ..plan.clone()
+        let reseeded = (1..=SEEDS).flat_map(|more| {
+            let strongest = found.iter().take(RESEEDED);
+            strongest.map(move |plan| Plan {
+                seed: plan.seed.wrapping_add(more),
+                ..plan.clone()
+            })
         });
         let reseeded: Vec<Plan> = reseeded.collect();
         found.extend(reseeded);
@@ -250,7 +255,14 @@ impl Candidates<'_> {
     fn smaller_faults(&mut self) {
         let last = self.of.faults.last().map_or(0, |(step, _)| *step);
         self.add(|plan| plan.calm = plan.calm.min(last + 1));
+        // In a world that is smaller everything comes sooner.
+        let sooner = |fault: &mut (u32, Fault)| fault.0 -= fault.0 / 2;
+        self.add(|plan| plan.faults.iter_mut().for_each(sooner));
         for (index, (_, fault)) in self.of.faults.iter().enumerate() {
+            self.add(|plan| {
+                sooner(&mut plan.faults[index]);
+                plan.faults.sort_by_key(|(step, _)| *step);
+            });
             if let Some(smaller) = smaller(*fault) {
                 self.add(|plan| plan.faults[index].1 = smaller);
             }

@@ -83,13 +83,13 @@ impl Plan {
                 ));
             }
         }
-        for ((spout, partition, offset), _) in &self.poison {
-            let spouts = self.spouts.get(usize::from(*spout));
-            let partition = spouts.and_then(|spout| spout.partitions.get(usize::from(*partition)));
-            if partition.is_none_or(|values| values.len() <= *offset as usize) {
+        for (at, _) in &self.poison {
+            let (spout, partition, offset) = *at;
+            let spout = self.spouts.get(usize::from(spout));
+            let values = spout.and_then(|spout| spout.partitions.get(usize::from(partition)));
+            if values.is_none_or(|values| values.len() <= offset as usize) {
                 return Err(format!(
-                    "poison at {:?}, where no spout has a record; expected (spout, partition, offset), each from 0",
-                    (spout, partition, offset)
+                    "poison at {at:?}, where no spout has a record; expected (spout, partition, offset), each from 0"
                 ));
             }
         }

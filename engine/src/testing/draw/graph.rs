@@ -3,8 +3,11 @@
 use super::super::graph::{Graph, Keeps, Key, Node, number};
 use super::super::random::Random;
 
+/// A verb with what it needs, if that is there.
+type Verb = fn(&mut Sketch<'_>) -> Option<Node>;
+
 /// How often each verb is drawn, and with what.
-const VERBS: &[(u64, fn(&mut Sketch<'_>) -> Option<Node>)] = &[
+const VERBS: &[(u64, Verb)] = &[
     (3, |sketch| {
         let (from, divisor) = (sketch.stream(), sketch.number(2, 7));
         Some(Node::Each { from, divisor })
