@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fulmar_coordinator::{BatchReport, CauseKind, Failure};
+use fulmar_coordinator::{BatchReport, CauseKind, Event, Failure};
 use fulmar_state::{Attempt, Epoch, TxId};
 
 use super::Broken;
@@ -58,6 +58,16 @@ impl Attempts {
                 lost.attempt
             )),
         }
+    }
+
+    /// What an event says to the coordinator of a term about an attempt of its own: that it goes on, or that it failed.
+    pub(in super::super) fn news(event: &Event, epoch: Epoch) -> Option<(Attempt, bool)> {
+        let (attempt, failed) = match event {
+            Event::Ack { attempt, .. } | Event::Read { attempt, .. } => (*attempt, false),
+            Event::Failed { attempt, .. } => (*attempt, true),
+            _ => return None,
+        };
+        (attempt.generation.epoch == epoch).then_some((attempt, failed))
     }
 
     /// Its coordinator hears that an attempt goes on, or that it failed.

@@ -1,6 +1,7 @@
 //! The world: one more shell around the engine's cores, in which a seed decides whose turn it is.
 
 mod fault;
+mod other;
 mod process;
 mod sabotage;
 mod term;

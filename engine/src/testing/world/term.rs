@@ -9,14 +9,14 @@ use fulmar_coordinator::{
     Phase as Standing, Retry, Settings, Step, Term as Candidate, Version, WorkerId, Write,
     WriterId, open_term,
 };
-use fulmar_state::{Attempt, Epoch, TxId};
+use fulmar_state::{Epoch, TxId};
 use futures::FutureExt as _;
 use futures::future::ready;
 
 use super::super::bug::Bug;
 use super::super::ledger::{Answer, Counter, Request};
 use super::super::links::{Actor, Mail, TERMS};
-use super::super::oracle::Broken;
+use super::super::oracle::{Attempts, Broken};
 use super::super::plan::Promise;
 use super::super::report::Phase;
 use super::World;
@@ -270,13 +270,7 @@ impl World {
         let Stage::Running(core) = &mut term.stage else {
             return Ok(());
         };
-        let own = |attempt: &Attempt| attempt.generation.epoch == term.epoch;
-        let told = match &event {
-            Event::Ack { attempt, .. } | Event::Read { attempt, .. } => Some((*attempt, false)),
-            Event::Failed { attempt, .. } => Some((*attempt, true)),
-            _ => None,
-        };
-        let told = told.filter(|(attempt, _)| own(attempt));
+        let told = Attempts::news(&event, term.epoch);
         let mut steps = Vec::new();
         if now >= term.heard_time + 1_000 || matches!(event, Event::Fenced { .. }) {
             term.heard_time = now;
@@ -431,35 +425,6 @@ impl World {
             || message.contains("a fault of the world")
             || message.contains("no space")
             || message.contains("full")
-    }
-}
-
-impl World {
-    /// The ledger is refused to another topology, and to one that differs.
-    pub(super) fn refuse_others(&self) -> Result<(), Broken> {
-        let named = Candidate {
-            topology: "another world".into(),
-            ..self.candidate.clone()
-        };
-        let differs = Candidate {
-            fingerprint: self.candidate.fingerprint.clone().line("more", "of it"),
-            ..self.candidate.clone()
-        };
-        for other in [named, differs] {
-            let mut ledger = self.ledger.copy();
-            let mut retry = |_, _: &str| ready(Retry::GiveUp).boxed();
-            let opened = open_term(&mut ledger, &other, &mut retry).now_or_never();
-            if !matches!(opened, Some(Err(Error::Fingerprint { .. }))) {
-                let lines = other.fingerprint.lines().len();
-                return Err(format!(
-                    "the ledger of topology {:?} of {} lines is opened for {:?} of {lines}",
-                    self.candidate.topology,
-                    self.candidate.fingerprint.lines().len(),
-                    other.topology
-                ));
-            }
-        }
-        Ok(())
     }
 }
 
