@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod feeder;
 pub mod hand;
 mod member;
+pub mod mortal;
 pub mod oracle;
 pub mod power;
 pub mod program;
