@@ -183,10 +183,7 @@ async fn ledger(
 ) -> Result<(Box<dyn Ledger>, Option<Arc<Leadership>>)> {
     let Some(servers) = options.zookeeper.clone() else {
         let file = FileLedger::open(&options.state, Durability::Fsync)?;
-        return Ok((
-            Box::new(MortalLedger::new(file, fuse.clone(), quiet)),
-            None,
-        ));
+        return Ok((Box::new(MortalLedger::new(file, fuse.clone(), quiet)), None));
     };
     let timeout = Duration::from_millis(options.session_timeout);
     let session = Session::connect(servers.session_timeout(timeout)).await?;

@@ -272,11 +272,7 @@ impl<S: Spout> Spout for MortalSpout<S> {
 impl<R: Reader> Reader for MortalReader<R> {
     type Record = R::Record;
 
-    fn read(
-        &mut self,
-        limit: ReadLimit,
-        out: &mut Vec<R::Record>,
-    ) -> Result<Progress, SpoutError> {
+    fn read(&mut self, limit: ReadLimit, out: &mut Vec<R::Record>) -> Result<Progress, SpoutError> {
         self.fuse
             .around(Place::Read, || self.inner.read(limit, out))
     }

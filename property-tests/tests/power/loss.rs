@@ -7,11 +7,11 @@ use fulmar::state::Durability;
 use fulmar_property_tests::power::counted;
 use fulmar_property_tests::power::disk::{Disk, Left};
 use fulmar_property_tests::power::trace::{self, Call};
-use fulmar_property_tests::{is_full, seed};
+use fulmar_property_tests::{is_full, quick_folder, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Traced, quick_folder, quiet, run, said, synced, traced};
+use super::{Traced, quiet, run, said, synced, traced};
 
 /// What came of the power losses of one run.
 #[derive(Debug, Default)]

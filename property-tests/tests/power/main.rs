@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use fulmar::state::Durability;
 use fulmar_property_tests::power::counted::{self, Outcome};
 use fulmar_property_tests::power::trace::{self, Call};
-use tempfile::TempDir;
+use fulmar_property_tests::quick_folder;
 
 const ROOT: &str = "FULMAR_TEST_POWER_ROOT";
 const LAZY: &str = "FULMAR_TEST_POWER_LAZY";
@@ -107,15 +107,4 @@ fn said(call: &Call) -> Option<u64> {
     let text = String::from_utf8_lossy(bytes);
     let said = text.lines().filter_map(|line| line.strip_prefix(SEALED));
     said.filter_map(|txid| txid.parse().ok()).max()
-}
-
-/// A place where syncs cost nothing, if there is one.
-fn quick_folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir()
-        && let Ok(folder) = tempfile::tempdir_in(memory)
-    {
-        return folder;
-    }
-    tempfile::tempdir().unwrap()
 }
