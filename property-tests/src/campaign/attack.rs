@@ -189,11 +189,12 @@ impl Attack<'_> {
         let (first, zookeeper) = (self.runs == 0, self.variant.zookeeper.is_some());
         let fits = |target: &Target| match target {
             // Only a new store has first records.
-            Target::Point(point) => self.variant.mortal && (point.place != Place::Begin || first),
+            Target::Point(point) => self.variant.mortal && (point.place == Place::Begin) == first,
             Target::Call(_) => !self.variant.mortal && !self.variant.grows,
         };
-        // One strike after another in a start, and more of those that are aimed where there is more to aim at.
+        // There is more to aim at in the mortal program.
         let aims = rng.random_range(0..10) < if self.variant.mortal { 6 } else { 2 };
+        let aims = aims || (self.variant.mortal && first);
         if aims && let Some(target) = self.board.aim(zookeeper, fits, rng) {
             return Strike::at(target, rng);
         }

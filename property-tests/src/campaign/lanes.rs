@@ -183,7 +183,7 @@ impl Lanes<'_> {
             }
             let kept: PathBuf = folder.keep();
             bail!(
-                "{}, life {number} of seed {seed}: {error:?}\nthe folder is kept: {}",
+                "{}, life {number} of seed {seed}: {error:#}\nthe folder is kept: {}",
                 variant.name,
                 kept.display()
             );

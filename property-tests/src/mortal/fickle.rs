@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use fulmar::Line;
 use fulmar::spout::{
-    Position, Progress, ReadLimit, Reader, Replays, Spout, SpoutError, Status, TextFiles,
-    TextReader,
+    Position, Progress, ReadLimit, Reader, Replays, Spout, SpoutError, TextFiles, TextReader,
 };
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -21,8 +20,6 @@ pub struct Fickle {
 pub struct FickleReader {
     inner: TextReader,
     rng: ChaCha8Rng,
-    /// The file may have more, whatever the last read yielded.
-    ended: bool,
 }
 
 impl Fickle {
@@ -58,7 +55,6 @@ impl Spout for Fickle {
         Ok(FickleReader {
             inner: self.files.open(partition, from)?,
             rng: ChaCha8Rng::seed_from_u64(self.rng.random()),
-            ended: false,
         })
     }
 
@@ -71,18 +67,11 @@ impl Reader for FickleReader {
     type Record = Line;
 
     fn read(&mut self, limit: ReadLimit, out: &mut Vec<Line>) -> Result<Progress, SpoutError> {
-        // Now and then a file has nothing, although it will have something the next time: another is read first.
-        if !self.ended && self.rng.random_range(0..16) == 0 {
-            let status = Status::Waiting;
-            return Ok(Progress { bytes: 0, status });
-        }
         let limit = ReadLimit {
             records: self.rng.random_range(1..=limit.records),
             ..limit
         };
-        let read = self.inner.read(limit, out)?;
-        self.ended = read.status == Status::Ended;
-        Ok(read)
+        self.inner.read(limit, out)
     }
 
     fn position(&self) -> Position {

@@ -119,18 +119,21 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Whether another term may do what this one could not.
 fn is_passing(error: &anyhow::Error) -> bool {
-    let lost = error.downcast_ref::<fulmar::Error>();
-    let unheard = error.downcast_ref::<CoordinatorError>();
-    lost.is_some_and(fulmar::Error::is_lost_leadership)
-        || unheard.is_some_and(|error| {
-            matches!(
-                error,
-                CoordinatorError::SessionLost { .. }
-                    | CoordinatorError::Deposed { .. }
-                    | CoordinatorError::Unreachable { .. }
-                    | CoordinatorError::NoServer { .. }
-            )
-        })
+    let of_engine = match error.downcast_ref() {
+        Some(fulmar::Error::Coordinator(error)) => Some(error),
+        _ => None,
+    };
+    let error = of_engine.or_else(|| error.downcast_ref());
+    error.is_some_and(|error| {
+        matches!(
+            error,
+            CoordinatorError::SessionLost { .. }
+                | CoordinatorError::Deposed { .. }
+                | CoordinatorError::Fenced { .. }
+                | CoordinatorError::Unreachable { .. }
+                | CoordinatorError::NoServer { .. }
+        )
+    })
 }
 
 /// From the election, where there is one, to the end of the text.
