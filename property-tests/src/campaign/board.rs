@@ -10,7 +10,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::call::SystemCall;
-use crate::mortal::point::Point;
+use crate::mortal::point::{Place, Point};
 
 /// Something with a name to be killed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +130,9 @@ pub struct Board {
     figures: Mutex<Figures>,
 }
 
+/// How many kills are aimed, if there is something that was never hit, and if there is not.
+const NEW: f64 = 0.8;
+const KNOWN: f64 = 0.3;
 /// How often the quota may be done over and over to hit what is still missed.
 const OVER: u64 = 3;
 
@@ -187,13 +190,14 @@ impl Board {
         all || figures.kills >= OVER * kills.max(100)
     }
 
-    /// The one of these that was aimed at least often.
+    /// The one of these that was hit least often: mostly if one was never hit, now and then otherwise.
     pub fn aim(
         &self,
         zookeeper: bool,
         fits: impl Fn(&Target) -> bool,
         rng: &mut ChaCha8Rng,
     ) -> Option<Target> {
+        let share = rng.random_range(0.0..1.0);
         let mut figures = self.lock();
         let fitting = figures
             .aims
@@ -201,6 +205,13 @@ impl Board {
             .filter(|((target, at), _)| *at == zookeeper && fits(target));
         let ((target, _), shots) =
             fitting.min_by_key(|(_, shots)| (shots.hit, shots.aimed, rng.random::<u32>()))?;
+        let (new, rare) = (
+            shots.hit == 0,
+            matches!(target, Target::Point(point) if point.place == Place::Begin),
+        );
+        if share > if new { NEW } else { KNOWN } && !(new && rare) {
+            return None;
+        }
         shots.aimed += 1;
         Some(*target)
     }

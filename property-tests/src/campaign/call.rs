@@ -81,8 +81,8 @@ const ALL: [SystemCall; 16] = [
     of_any("any file: before it is opened", "openat", (20, 200)),
     of_any("any file: before it is cut", "ftruncate", (1, 4)),
     of_any("any folder: before it is made", "mkdir", (1, 4)),
-    of_socket("ZooKeeper: before a request is sent", "sendto"),
-    of_socket("ZooKeeper: before an answer is read", "recvfrom"),
+    of_socket("ZooKeeper: before a request is sent", "writev"),
+    of_socket("ZooKeeper: sent, before the answer is read", "recvfrom"),
 ];
 
 impl SystemCall {

@@ -48,7 +48,7 @@ pub struct Campaign {
 
 /// Lives at a time. With a ledger in ZooKeeper they wait for sessions to end most of their time.
 const EMBEDDED: usize = 2;
-const ZOOKEEPER: usize = 4;
+const ZOOKEEPER: usize = 6;
 /// How often somebody is told how far it is.
 const TOLD: Duration = Duration::from_secs(3);
 
