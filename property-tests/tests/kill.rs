@@ -42,7 +42,7 @@ const SHAPES: [Shape; 5] = [
         lines: 30_000,
         fixed: "--spout transactional --durability fsync",
         batch_lines: &[10, 20, 40],
-        kills: 16,
+        kills: 12,
         grows: false,
     },
     Shape {
@@ -52,7 +52,7 @@ const SHAPES: [Shape; 5] = [
         lines: 30_000,
         fixed: "--spout opaque --durability process-crash",
         batch_lines: &[3, 10, 25],
-        kills: 16,
+        kills: 12,
         grows: false,
     },
     Shape {
@@ -62,7 +62,7 @@ const SHAPES: [Shape; 5] = [
         lines: 120_000,
         fixed: "--memory 16MiB --durability process-crash",
         batch_lines: &[200, 400, 800],
-        kills: 16,
+        kills: 12,
         grows: false,
     },
     Shape {
@@ -82,7 +82,7 @@ const SHAPES: [Shape; 5] = [
         lines: 16_000,
         fixed: "",
         batch_lines: &[20, 50],
-        kills: 16,
+        kills: 12,
         grows: true,
     },
 ];
@@ -121,7 +121,7 @@ fn variants(program: &Path, rng: &mut ChaCha8Rng) -> Vec<Variant> {
 fn killed_at_any_moment_the_real_program_counts_each_word_once() {
     let (seed, began) = (seed(), Instant::now());
     let program = program::wordcount().unwrap();
-    let quota = if is_full() { 3_000 } else { 75 };
+    let quota = if is_full() { 3_000 } else { 50 };
     println!("FULMAR_SEED={seed}, {quota} kills of {}", program.display());
     let mut all = Figures::default();
     for round in 0.. {
@@ -131,13 +131,13 @@ fn killed_at_any_moment_the_real_program_counts_each_word_once() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed + round);
         for variant in variants(&program, &mut rng) {
             let figures = one(&variant, &mut rng, seed + round);
-            println!("  {}: {figures:?}", variant.name);
+            println!("  {}: {} kills", variant.name, figures.kills);
             all += &figures;
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    println!("{all:?}; all counts exact; {seconds:.1} s");
-    assert!(all.kills >= 50);
+    println!("{all}all counts exact; {seconds:.1} s");
+    assert!(all.kills >= 40);
     assert!(
         all.in_window * 5 >= all.kills * 4,
         "{} of {} kills fell between the first seal and the last",
@@ -197,12 +197,16 @@ fn killed_at_each_named_point_with_either_ledger_and_spout_each_word_is_counted_
     let figures = campaign
         .run(&board, tell)
         .unwrap_or_else(|error| panic!("FULMAR_SEED={seed}: {error:#}"));
-    println!("{figures:?}; {:.1} s", began.elapsed().as_secs_f64());
-    assert_eq!(figures.missed(), vec![], "FULMAR_SEED={seed}: never hit");
+    println!("{figures}{:.1} s", began.elapsed().as_secs_f64());
+    let missed = figures.missed();
+    assert!(
+        missed.is_empty(),
+        "FULMAR_SEED={seed}: never hit: {missed:?}"
+    );
     assert!(figures.kills >= 100, "{} kills", figures.kills);
     assert!(
         figures.zookeeper > 0 && figures.opaque > 0 && figures.twice > 0,
-        "FULMAR_SEED={seed}: {figures:?}"
+        "FULMAR_SEED={seed}: {figures}"
     );
 }
 

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<bool> {
     let began = Instant::now();
     let minutes = options.minutes.map(|minutes| minutes * 60.0);
-    let until = minutes.map(|seconds| Duration::try_from_secs_f64(seconds));
+    let until = minutes.map(Duration::try_from_secs_f64);
     let until = until.transpose().context("--minutes")?;
     let campaign = Campaign {
         programs: Programs {
@@ -115,20 +115,18 @@ fn run(options: &Options) -> Result<bool> {
     let figures = campaign
         .run(&board, progress)
         .with_context(|| format!("with --seed {}", campaign.seed))?;
-    print(&figures, began.elapsed());
+    let seconds = began.elapsed().as_secs_f64();
+    let rate = figures.kills as f64 / seconds;
+    println!("\n{figures}\n{seconds:.1} s, {rate:.1} kills a second");
     if board.is_stopped() {
         println!("ended early; all that came to its end was exact");
         return Ok(false);
     }
     let missed = figures.missed();
-    let names = missed.iter().map(|(target, zookeeper)| {
-        let ledger = if *zookeeper { "ZooKeeper" } else { "embedded" };
-        format!("{target} ({ledger})")
-    });
     ensure!(
         missed.is_empty() || until.is_some_and(|until| began.elapsed() >= until),
         "never hit: {}",
-        names.collect::<Vec<_>>().join(", ")
+        missed.join(", ")
     );
     println!("all counts exact");
     Ok(true)
@@ -159,58 +157,4 @@ fn progress(figures: &Figures, took: Duration) {
         figures.runs,
         figures.states
     );
-}
-
-fn print(figures: &Figures, took: Duration) {
-    let seconds = took.as_secs_f64();
-    let share = |part: u64| 100.0 * part as f64 / figures.kills.max(1) as f64;
-    let row = |what: &str, part: u64| println!("  {what:<52} {part:>7} {:>5.1} %", share(part));
-    println!();
-    row("kills", figures.kills);
-    row("  by kill -9 at a drawn moment", figures.by_moment);
-    row("  at a named point", figures.kills - figures.by_moment);
-    row("  before the first batch was sealed", figures.before_first);
-    row("  between the first batch and the last", figures.in_window);
-    row("  after the last batch was sealed", figures.after_last);
-    row(
-        "  in a start, before it said where it goes on",
-        figures.at_start,
-    );
-    row("  in a start again, right after such a kill", figures.twice);
-    row("  with the ledger in ZooKeeper", figures.zookeeper);
-    row("  with an opaque spout", figures.opaque);
-    println!("  {:<52} {:>7}", "starts", figures.runs);
-    println!(
-        "  {:<52} {:>7}",
-        "state directories counted to the end", figures.states
-    );
-    println!("  {:<52} {:>7}", "batches sealed in them", figures.batches);
-    println!("  {:<52} {:>7}", "tables in them: folds", figures.tables);
-    println!(
-        "  {:<52} {:>7}",
-        "attempts that a process made again", figures.replays
-    );
-    println!("  {:<52} {seconds:>7.1}", "seconds");
-    println!(
-        "  {:<52} {:>7.1}",
-        "kills a second",
-        figures.kills as f64 / seconds
-    );
-    if figures.aims.is_empty() {
-        return;
-    }
-    println!(
-        "\n  {:<44} {:>9} {:>10}",
-        "killed at", "embedded", "ZooKeeper"
-    );
-    let mut targets: Vec<_> = figures.aims.keys().map(|(target, _)| *target).collect();
-    targets.dedup();
-    for target in targets {
-        let of = |zookeeper| match figures.aims.get(&(target, zookeeper)) {
-            Some(shots) => shots.hit.to_string(),
-            None => "-".to_owned(),
-        };
-        println!("  {target:<44} {:>9} {:>10}", of(false), of(true));
-    }
-    println!();
 }

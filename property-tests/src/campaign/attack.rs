@@ -152,42 +152,50 @@ impl Attack<'_> {
         if self.board.is_stopped() {
             return Ok(true);
         }
-        let what = || format!("run {} with {arguments:?}, {strike:?}", self.runs);
         let said = member.run().said();
-        ensure!(
-            !said.contains("panicked"),
-            "{}: a thread panicked: {said}",
-            what()
-        );
-        let (what, told) = (what(), self.history.all);
-        let spoke = self
-            .judge(&mut member)
-            .with_context(|| format!("{what}: {said}"))?;
+        self.weigh(&strike, &mut member, killed, follow)
+            .with_context(|| format!("run {} with {arguments:?}, {strike:?}: {said}", self.runs))
+    }
+
+    /// What a run has come to that is over. Answers whether all is done.
+    fn weigh(
+        &mut self,
+        strike: &Strike,
+        member: &mut Member,
+        killed: bool,
+        follow: bool,
+    ) -> Result<bool> {
+        let said = member.run().said();
+        ensure!(!said.contains("panicked"), "a thread panicked");
+        let told = self.history.all;
+        let spoke = self.judge(member)?;
         if !killed && self.variant.zookeeper.is_some() && said.contains(UNANSWERED) {
             // Its time for the first connection is the session's: too short for a machine that is busy with kills.
             self.unanswered += 1;
-            ensure!(self.unanswered < PATIENCE, "{what}: {said}");
+            ensure!(
+                self.unanswered < PATIENCE,
+                "{PATIENCE} starts were not answered"
+            );
             return Ok(false);
         }
         self.unanswered = 0;
         if !killed {
-            member.run.succeed().context(what)?;
-            ensure!(!follow, "wordcount ended although it follows: {said}");
+            member.run.succeed()?;
+            ensure!(!follow, "wordcount ended although it follows");
             self.finish()?;
             return Ok(true);
         }
-        self.stuck = match strike {
-            Strike::Moment { latest, .. } if latest == LATEST && self.history.all == told => {
-                self.stuck + 1
-            }
-            Strike::Moment { latest, .. } if latest == LATEST => 0,
-            _ => self.stuck,
-        };
+        if matches!(strike, Strike::Moment { latest, .. } if *latest == LATEST) {
+            self.stuck = match self.history.all == told {
+                true => self.stuck + 1,
+                false => 0,
+            };
+        }
         ensure!(
             self.stuck < PATIENCE,
-            "{what}: {PATIENCE} runs had {LATEST:?} each and sealed nothing: {said}"
+            "{PATIENCE} runs had {LATEST:?} each and sealed nothing"
         );
-        self.tally(&strike, spoke);
+        self.tally(strike, spoke);
         Ok(false)
     }
 

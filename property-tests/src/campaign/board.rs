@@ -106,11 +106,60 @@ impl std::ops::AddAssign<&Figures> for Figures {
 }
 
 impl Figures {
-    /// What was to be hit and was not.
+    /// The names of what was to be hit and was not.
     #[must_use]
-    pub fn missed(&self) -> Vec<Aim> {
+    pub fn missed(&self) -> Vec<String> {
         let missed = self.aims.iter().filter(|(_, shots)| shots.hit == 0);
-        missed.map(|(aim, _)| *aim).collect()
+        let name = |((target, zookeeper), _): (&Aim, _)| {
+            let ledger = if *zookeeper { "ZooKeeper" } else { "embedded" };
+            format!("{target} ({ledger})")
+        };
+        missed.map(name).collect()
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = |part: u64| 100.0 * part as f64 / self.kills.max(1) as f64;
+        let named = self.kills - self.by_moment;
+        for (what, part) in [
+            ("kills", self.kills),
+            ("  by kill -9 at a drawn moment", self.by_moment),
+            ("  at a named point or system call", named),
+            ("  before the first batch was sealed", self.before_first),
+            ("  between the first batch and the last", self.in_window),
+            ("  after the last batch was sealed", self.after_last),
+            ("  in a start, before it had said so", self.at_start),
+            ("  in a start, right after such a kill", self.twice),
+            ("  with the ledger in ZooKeeper", self.zookeeper),
+            ("  with an opaque spout", self.opaque),
+        ] {
+            writeln!(f, "{what:<44} {part:>8} {:>6.1} %", share(part))?;
+        }
+        for (what, number) in [
+            ("starts", self.runs),
+            ("state directories counted to the end", self.states),
+            ("batches sealed in them", self.batches),
+            ("tables in them, which folds have written", self.tables),
+            ("attempts that a process made again", self.replays),
+        ] {
+            writeln!(f, "{what:<44} {number:>8}")?;
+        }
+        if self.aims.is_empty() {
+            return Ok(());
+        }
+        let head = ("killed at", "embedded", "ZooKeeper");
+        writeln!(f, "\n{:<44} {:>8} {:>10}", head.0, head.1, head.2)?;
+        let mut targets: Vec<_> = self.aims.keys().map(|(target, _)| *target).collect();
+        targets.dedup();
+        for target in targets {
+            let of = |zookeeper| match self.aims.get(&(target, zookeeper)) {
+                Some(shots) => shots.hit.to_string(),
+                None => "-".to_owned(),
+            };
+            writeln!(f, "{target:<44} {:>8} {:>10}", of(false), of(true))?;
+        }
+        Ok(())
     }
 }
 
@@ -186,7 +235,7 @@ impl Board {
             return true;
         }
         let figures = self.lock();
-        let all = figures.kills >= kills && figures.missed().is_empty();
+        let all = figures.kills >= kills && figures.aims.values().all(|shots| shots.hit > 0);
         all || figures.kills >= OVER * kills.max(100)
     }
 

@@ -19,7 +19,6 @@ use std::sync::OnceLock;
 use fulmar::state::Durability;
 use fulmar_property_tests::power::counted::{self, Outcome};
 use fulmar_property_tests::power::trace::{self, Call};
-use fulmar_property_tests::quick_folder;
 
 const ROOT: &str = "FULMAR_TEST_POWER_ROOT";
 const LAZY: &str = "FULMAR_TEST_POWER_LAZY";
