@@ -25,7 +25,7 @@ struct Tally {
 }
 
 /// Calls after which the power goes: those that sync or name something, and some of the others.
-fn moments(traced: &Traced, few: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+pub(super) fn moments(traced: &Traced, few: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     let mut disk = Disk::new(&traced.root);
     let (mut key, mut other) = (vec![], vec![]);
     for (at, call) in traced.calls.iter().enumerate() {
@@ -49,7 +49,7 @@ fn moments(traced: &Traced, few: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
 }
 
 /// All of the calls in a full run.
-fn all_or(few: usize) -> usize {
+pub(super) fn all_or(few: usize) -> usize {
     if is_full() { usize::MAX } else { few }
 }
 
