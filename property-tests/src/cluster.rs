@@ -12,7 +12,7 @@ use crate::feeder::Feeder;
 use crate::hand::Hand;
 pub use crate::member::{Member, Said, Sealed};
 use crate::program::Run;
-use crate::terms::{Term, judge};
+use crate::terms::judge;
 
 /// Far longer than anything takes on a busy machine: what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -226,19 +226,8 @@ impl Cluster {
         let mut terms = Vec::new();
         let mut all = 0;
         for (number, member) in self.members.iter_mut().enumerate() {
-            let sealed = member.sealed()?.to_vec();
-            all += sealed.len();
-            for said in member.heard() {
-                if let Said::Leads(epoch) = said {
-                    let of = |sealed: &&Sealed| sealed.epoch == epoch;
-                    terms.push(Term {
-                        epoch,
-                        by: number,
-                        from: member.from(epoch),
-                        sealed: sealed.iter().filter(of).copied().collect(),
-                    });
-                }
-            }
+            all += member.sealed()?.len();
+            terms.extend(member.terms(number)?);
         }
         let count = terms.len();
         let told = judge(terms).with_context(|| self.report())?;

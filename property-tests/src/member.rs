@@ -6,6 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use anyhow::{Context, Result};
 
 use crate::program::{From, Run};
+use crate::terms::Term;
 
 /// A line that a process said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Sealed {
     pub records: u64,
     /// How many batches the same write sealed.
     pub together: u64,
+    /// How many attempts the process made at it, this one included.
+    pub attempts: u64,
 }
 
 impl Sealed {
@@ -81,8 +84,14 @@ impl Sealed {
             epoch: attempt.split_once('.')?.0.parse().ok()?,
             records: value["records"].as_u64()?,
             together: value["sealed_together"].as_u64()?,
+            attempts: value["attempts"].as_u64()?,
         })
     }
+}
+
+fn of_epoch(sealed: &[Sealed], epoch: u64) -> Vec<Sealed> {
+    let of = |batch: &&Sealed| batch.epoch == epoch;
+    sealed.iter().filter(of).copied().collect()
 }
 
 /// One process.
@@ -152,6 +161,38 @@ impl Member {
                 Said::Counts(from) => Some(*from),
                 _ => None,
             })
+    }
+
+    /// Its terms, as the process of this number, whose ledger is in ZooKeeper.
+    pub(crate) fn terms(&mut self, number: usize) -> Result<Vec<Term>> {
+        let sealed = self.sealed()?.to_vec();
+        let heard = self.heard();
+        let epochs = heard.iter().filter_map(|said| match said {
+            Said::Leads(epoch) => Some(*epoch),
+            _ => None,
+        });
+        let term = |epoch: u64| Term {
+            epoch: Some(epoch),
+            by: number,
+            from: self.from(epoch),
+            sealed: of_epoch(&sealed, epoch),
+        };
+        Ok(epochs.map(term).collect())
+    }
+
+    /// Its only term, as the process of this number, whose ledger is embedded.
+    pub(crate) fn term(&mut self, number: usize) -> Result<Term> {
+        let sealed = self.sealed()?.to_vec();
+        let counts = |said: &Said| match said {
+            Said::Counts(from) => Some(*from),
+            _ => None,
+        };
+        Ok(Term {
+            epoch: sealed.first().map(|batch| batch.epoch),
+            by: number,
+            from: self.heard().iter().find_map(counts),
+            sealed,
+        })
     }
 
     /// All batches that it told of, in their order.

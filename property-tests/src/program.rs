@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// Far more than any run takes: a hang is a failure, not a long wait.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Far more than the system takes to end a process that was killed.
+const BURIAL: Duration = Duration::from_secs(30);
 
 /// The program: `FULMAR_WORDCOUNT`, or else built from this clone by cargo.
 ///
@@ -55,6 +57,8 @@ pub fn wordcount() -> Result<PathBuf> {
 /// One run of the program in a folder, which is killed when this is dropped.
 pub struct Run {
     child: Child,
+    /// The child is another program that the real one is a child of.
+    beneath: bool,
     err: PathBuf,
     /// Its `--stats`.
     pub stats: PathBuf,
@@ -116,6 +120,21 @@ impl Run {
         prefix: &str,
         arguments: &[String],
     ) -> Result<Run> {
+        Run::start_under(&[], program, folder, prefix, arguments)
+    }
+
+    /// Like [`Run::start_as`], beneath another program, such as `strace` with its options.
+    ///
+    /// # Errors
+    ///
+    /// The programs or the folder cannot be used.
+    pub fn start_under(
+        above: &[String],
+        program: &Path,
+        folder: &Path,
+        prefix: &str,
+        arguments: &[String],
+    ) -> Result<Run> {
         let file = |name: &str| folder.join(format!("{prefix}{name}"));
         let (err, stats, output) = (file("stderr"), file("stats.jsonl"), file("counts.tsv"));
         // The last run's lines are gone before this one begins, so that they are never taken for its own.
@@ -123,7 +142,15 @@ impl Run {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let child = Command::new(program)
+        let mut command = match above {
+            [] => Command::new(program),
+            [above, options @ ..] => {
+                let mut command = Command::new(above);
+                command.args(options).arg(program);
+                command
+            }
+        };
+        let child = command
             .args(["--state", "state"])
             .args(["--output", &format!("{prefix}counts.tsv")])
             .args(["--stats", &format!("{prefix}stats.jsonl")])
@@ -137,6 +164,7 @@ impl Run {
             .with_context(|| format!("{} cannot be started", program.display()))?;
         Ok(Run {
             child,
+            beneath: !above.is_empty(),
             err,
             stats,
             output,
@@ -199,8 +227,34 @@ impl Run {
     ///
     /// The system's.
     pub fn kill(&mut self) -> Result<ExitStatus> {
+        if self.beneath && self.ended()?.is_none() {
+            self.kill_beneath();
+        }
         self.child.kill()?;
-        Ok(self.child.wait()?)
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            ensure!(
+                since.elapsed() < BURIAL,
+                "process {} was killed and is still there after {BURIAL:?}",
+                self.pid()
+            );
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Kills the program beneath the child, which would go on by itself when the child is gone.
+    fn kill_beneath(&self) {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            let mut kill = Command::new("sh");
+            kill.args(["-c", r#"kill -9 "$0""#, child])
+                .stderr(Stdio::null());
+            drop(kill.status());
+        }
     }
 
     /// Waits for a good end.

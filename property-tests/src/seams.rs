@@ -230,33 +230,36 @@ impl World {
         }
     }
 
-    /// What a write to the store is for: told by what it holds.
     fn phase_of(&self, batch: &WriteBatch) -> Phase {
-        let put = |wanted: Family, name: &[u8]| {
-            batch.changes.iter().find_map(|change| match change {
-                Write::Put(family, key, value)
-                    if *family == wanted && (name.is_empty() || key == name) =>
-                {
-                    Some(value)
-                }
-                _ => None,
-            })
-        };
-        let head = put(Family::Meta, b"head").map(|head| head_of(head));
-        let mut calls = lock(&self.calls);
-        let old = head
-            .clone()
-            .map_or_else(Vec::new, |head| std::mem::replace(&mut calls.head, head));
-        if put(Family::Log, b"").is_some() {
-            return Phase::Prepare;
-        }
-        match (put(Family::Meta, b"format"), head) {
-            (Some(_), _) => Phase::Begin,
-            // Generation (two numbers), then what is folded, then what is published.
-            (None, Some(head)) if old.get(..2) != head.get(..2) => Phase::Rewind,
-            (None, Some(head)) if old.get(2) != head.get(2) => Phase::FinishFold,
-            (None, _) => Phase::Published,
-        }
+        phase_of(batch, &mut lock(&self.calls).head)
+    }
+}
+
+/// What a write to the store is for: told by what it holds, and by the head that was written before.
+pub(crate) fn phase_of(batch: &WriteBatch, last_head: &mut Vec<u64>) -> Phase {
+    let put = |wanted: Family, name: &[u8]| {
+        batch.changes.iter().find_map(|change| match change {
+            Write::Put(family, key, value)
+                if *family == wanted && (name.is_empty() || key == name) =>
+            {
+                Some(value)
+            }
+            _ => None,
+        })
+    };
+    let head = put(Family::Meta, b"head").map(|head| head_of(head));
+    let old = head
+        .clone()
+        .map_or_else(Vec::new, |head| std::mem::replace(last_head, head));
+    if put(Family::Log, b"").is_some() {
+        return Phase::Prepare;
+    }
+    match (put(Family::Meta, b"format"), head) {
+        (Some(_), _) => Phase::Begin,
+        // Generation (two numbers), then what is folded, then what is published.
+        (None, Some(head)) if old.get(..2) != head.get(..2) => Phase::Rewind,
+        (None, Some(head)) if old.get(2) != head.get(2) => Phase::FinishFold,
+        (None, _) => Phase::Published,
     }
 }
 

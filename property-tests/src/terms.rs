@@ -8,7 +8,8 @@ use crate::program::From;
 /// One term, as the process tells it that led.
 #[derive(Clone, Debug)]
 pub(crate) struct Term {
-    pub(crate) epoch: u64,
+    /// None if the process was cut before it told.
+    pub(crate) epoch: Option<u64>,
     /// The process's number.
     pub(crate) by: usize,
     /// From where it went on, unless it was cut before it said so.
@@ -17,24 +18,52 @@ pub(crate) struct Term {
     pub(crate) sealed: Vec<Sealed>,
 }
 
-/// Judges the terms, which come in any order, and answers how many batches they tell of.
-pub(crate) fn judge(mut terms: Vec<Term>) -> Result<usize> {
-    terms.sort_by_key(|term| term.epoch);
-    let (mut before, mut told, mut last) = (0, 0, From { batch: 0, lines: 0 });
-    // How many lines the batches up to the last one told have, where that is known.
-    let mut lines = None;
-    let mut all = 0;
-    for Term {
-        epoch,
-        by,
-        from,
-        sealed,
-    } in terms
-    {
-        let what = format!("{by} in epoch {epoch}");
-        ensure!(epoch > before, "two led in one epoch: {what}");
-        before = epoch;
-        if let Some(from) = from {
+/// What the terms so far have told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct History {
+    /// The last term's epoch.
+    epoch: u64,
+    /// The greatest batch that is known to be sealed.
+    pub(crate) told: u64,
+    /// From where the last term went on that said so.
+    pub(crate) last: From,
+    /// How many lines the batches up to the last one told have, where that is known.
+    lines: Option<u64>,
+    /// How many batches were told of.
+    pub(crate) all: usize,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History {
+            epoch: 0,
+            told: 0,
+            last: From { batch: 0, lines: 0 },
+            lines: None,
+            all: 0,
+        }
+    }
+}
+
+impl History {
+    /// Judges the next term, and takes it in.
+    pub(crate) fn add(&mut self, term: &Term) -> Result<()> {
+        let Term {
+            epoch,
+            by,
+            from,
+            sealed,
+        } = term;
+        let what = match epoch {
+            Some(epoch) => format!("{by} in epoch {epoch}"),
+            None => format!("{by}"),
+        };
+        if let Some(epoch) = *epoch {
+            ensure!(epoch > self.epoch, "two led in one epoch: {what}");
+            self.epoch = epoch;
+        }
+        let (told, last, lines) = (self.told, self.last, self.lines);
+        if let Some(from) = *from {
             ensure!(
                 from.batch >= told && from.batch >= last.batch && from.lines >= last.lines,
                 "what was sealed is lost: after {last:?}, batch {told} was told, but it goes on after {from:?}: {what}"
@@ -43,11 +72,12 @@ pub(crate) fn judge(mut terms: Vec<Term>) -> Result<usize> {
                 from.batch > told || lines.is_none_or(|lines| from.lines == lines),
                 "the batches up to {told} had {lines:?} lines, but it goes on after {from:?}: {what}"
             );
-            (last, told, lines) = (from, from.batch, Some(from.lines));
+            (self.last, self.told, self.lines) = (from, from.batch, Some(from.lines));
         } else if !sealed.is_empty() {
-            lines = None;
+            self.lines = None;
         }
         for (at, batch) in sealed.iter().enumerate() {
+            let told = self.told;
             // Of a term that was cut before it said from where it goes on, only the order is known.
             let next = from.is_some() || at > 0;
             ensure!(
@@ -55,12 +85,26 @@ pub(crate) fn judge(mut terms: Vec<Term>) -> Result<usize> {
                 "batch {} was sealed after batch {told}: {what}",
                 batch.txid
             );
-            told = batch.txid;
-            lines = lines.map(|lines| lines + batch.records);
+            ensure!(
+                epoch.is_none_or(|epoch| epoch == batch.epoch),
+                "batch {} was sealed in epoch {}: {what}",
+                batch.txid,
+                batch.epoch
+            );
+            self.told = batch.txid;
+            self.lines = self.lines.map(|lines| lines + batch.records);
         }
-        all += sealed.len();
+        self.all += sealed.len();
+        Ok(())
     }
-    Ok(all)
+}
+
+/// Judges the terms, which come in any order, and answers how many batches they tell of.
+pub(crate) fn judge(mut terms: Vec<Term>) -> Result<usize> {
+    terms.sort_by_key(|term| term.epoch);
+    let mut history = History::default();
+    terms.iter().try_for_each(|term| history.add(term))?;
+    Ok(history.all)
 }
 
 #[cfg(test)]
@@ -74,9 +118,10 @@ mod tests {
             epoch,
             records: 10,
             together: 1,
+            attempts: 1,
         });
         Term {
-            epoch,
+            epoch: Some(epoch),
             by: 0,
             from: Some(From {
                 batch: after,

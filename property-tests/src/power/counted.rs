@@ -10,7 +10,7 @@ use fulmar::aggregate::{Count, ReducerAggregator};
 use fulmar::sink::FileSink;
 use fulmar::spout::Collection;
 use fulmar::state::Durability;
-use fulmar::{Config, Plan, StateHandle, Topology};
+use fulmar::{Config, Plan, Running, StateHandle, Topology};
 
 /// Records of one partition; there are three.
 pub const THIRD: u64 = 80;
@@ -80,9 +80,9 @@ pub fn expected() -> Outcome {
     all
 }
 
-type Handles = (StateHandle<u64, u64>, StateHandle<u64, (u64, u64, String)>);
+pub(super) type Handles = (StateHandle<u64, u64>, StateHandle<u64, (u64, u64, String)>);
 
-fn build(root: &Path, third: u64) -> Result<(Plan, Handles)> {
+pub(super) fn build(root: &Path, third: u64) -> Result<(Plan, Handles)> {
     let topology = Topology::new("powerless");
     let partition = |at: u64| (at * THIRD..at * THIRD + third).collect::<Vec<u64>>();
     let left = Collection::partitioned([partition(0), partition(1)]);
@@ -113,15 +113,27 @@ pub async fn run(
     durability: Durability,
     tell: fn(u64),
 ) -> Result<(u64, Outcome)> {
-    let (plan, (counts, pads)) = build(root, third)?;
-    let config = Config::at(state(root))
+    let (plan, handles) = build(root, third)?;
+    let config = settings(Config::at(state(root)), tell).durability(durability);
+    to_the_end(plan.start(config).await?, handles, root).await
+}
+
+/// Small batches, and folds as often as can be; tells each batch that is sealed.
+pub(super) fn settings(config: Config, tell: fn(u64)) -> Config {
+    config
         .executors(2)
         .batch_records(8)
         .max_pending(2)
         .memory(16 << 20)
-        .durability(durability)
-        .on_batch(move |batch| tell(batch.attempt.txid.0));
-    let running = plan.start(config).await?;
+        .on_batch(move |batch| tell(batch.attempt.txid.0))
+}
+
+/// Answers the batch that the run went on from, and what it came to.
+pub(super) async fn to_the_end(
+    running: Running,
+    (counts, pads): Handles,
+    root: &Path,
+) -> Result<(u64, Outcome)> {
     let from = running.resumed().txid.0;
     let drained = tokio::time::timeout(PATIENCE, running.drained()).await;
     drained.with_context(|| format!("{HANGS} in batch {}", running.progress().sealed.next()))??;

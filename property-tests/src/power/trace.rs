@@ -43,7 +43,9 @@ pub enum Call {
     RemoveDir(String),
 }
 
-const TRACED: &str = "openat,open,creat,close,write,pwrite64,writev,pwritev,pwritev2,lseek,ftruncate,truncate,fallocate,fsync,\
+/// Beside these, what sends to a socket: [`run`] has it traced unless the program speaks to servers.
+const WRITEV: &str = "writev";
+const TRACED: &str = "openat,open,creat,close,write,pwrite64,pwritev,pwritev2,lseek,ftruncate,truncate,fallocate,fsync,\
 fdatasync,sync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,copy_file_range,sendfile,splice,dup,dup2,dup3,symlink,symlinkat";
 
 /// Whether this system lets a program be traced.
@@ -63,6 +65,20 @@ pub fn is_possible() -> bool {
 ///
 /// It cannot be traced, or fails, or does what is not modelled here.
 pub fn run(program: &mut Command) -> Result<Vec<Call>> {
+    traced(program, &format!("{TRACED},{WRITEV}"))
+}
+
+/// Like [`run`], for a program that also speaks to servers. What it sends is left out; that it does not write so to files is for a run
+/// without servers to show.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_with_servers(program: &mut Command) -> Result<Vec<Call>> {
+    traced(program, TRACED)
+}
+
+fn traced(program: &mut Command, calls: &str) -> Result<Vec<Call>> {
     let folder = tempfile::tempdir()?;
     let told = folder.path().join("trace");
     let mut traced = Command::new("strace");
@@ -78,7 +94,7 @@ pub fn run(program: &mut Command) -> Result<Vec<Call>> {
             "signal=none",
             "-e",
         ])
-        .arg(format!("trace={TRACED}"))
+        .arg(format!("trace={calls}"))
         .arg("-o")
         .arg(&told)
         .arg(program.get_program())

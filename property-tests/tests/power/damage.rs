@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use fulmar::state::Durability;
 use fulmar_property_tests::power::counted;
-use fulmar_property_tests::{is_full, seed};
+use fulmar_property_tests::{is_full, quick_folder, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
-use super::{quick_folder, quiet, run, run_part};
+use super::{quiet, run, run_part};
 
 /// What is done to one file.
 #[derive(Clone, Copy, Debug)]

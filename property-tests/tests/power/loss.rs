@@ -7,11 +7,11 @@ use fulmar::state::Durability;
 use fulmar_property_tests::power::counted;
 use fulmar_property_tests::power::disk::{Disk, Left};
 use fulmar_property_tests::power::trace::{self, Call};
-use fulmar_property_tests::{is_full, seed};
+use fulmar_property_tests::{is_full, quick_folder, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Traced, quick_folder, quiet, run, said, synced, traced};
+use super::{Traced, quiet, run, said, synced, traced};
 
 /// What came of the power losses of one run.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ struct Tally {
 }
 
 /// Calls after which the power goes: those that sync or name something, and some of the others.
-fn moments(traced: &Traced, few: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+pub(super) fn moments(traced: &Traced, few: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     let mut disk = Disk::new(&traced.root);
     let (mut key, mut other) = (vec![], vec![]);
     for (at, call) in traced.calls.iter().enumerate() {
@@ -49,7 +49,7 @@ fn moments(traced: &Traced, few: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
 }
 
 /// All of the calls in a full run.
-fn all_or(few: usize) -> usize {
+pub(super) fn all_or(few: usize) -> usize {
     if is_full() { usize::MAX } else { few }
 }
 

@@ -1,6 +1,6 @@
 //! Method: crash, with the loss of power. A real run on a real directory is traced call by call, and its disk made anew as of a call,
 //! without what was not synced, or with a part of it; the next run must go on from there, miss nothing that was said to be sealed, and
-//! come to a plain recount. Bytes of a good directory are flipped, cut and lost: a run on it gives an error or the right counts.
+//! come to a plain recount, with its ledger on that disk or in ZooKeeper, which loses nothing. Bytes of a good directory are flipped, cut and lost: a run on it gives an error or the right counts.
 //! `FULMAR_SEED` repeats what was drawn; `FULMAR_FULL=1` takes every call. Tracing takes `strace`; where it is not, that part is skipped.
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
 )]
 
 mod damage;
+mod elsewhere;
 mod loss;
 
 use std::io::Write as _;
@@ -21,7 +22,6 @@ use std::time::Duration;
 use fulmar::state::Durability;
 use fulmar_property_tests::power::counted::{self, Outcome};
 use fulmar_property_tests::power::trace::{self, Call};
-use tempfile::TempDir;
 
 const ROOT: &str = "FULMAR_TEST_POWER_ROOT";
 const LAZY: &str = "FULMAR_TEST_POWER_LAZY";
@@ -29,7 +29,10 @@ const LAZY: &str = "FULMAR_TEST_POWER_LAZY";
 const SEALED: &str = "the batch is sealed: ";
 
 fn say_sealed(txid: u64) {
-    let line = format!("{SEALED}{txid}\n");
+    say(&format!("{SEALED}{txid}\n"));
+}
+
+fn say(line: &str) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
@@ -118,15 +121,4 @@ fn said(call: &Call) -> Option<u64> {
     let text = String::from_utf8_lossy(bytes);
     let said = text.lines().filter_map(|line| line.strip_prefix(SEALED));
     said.filter_map(|txid| txid.parse().ok()).max()
-}
-
-/// A place where syncs cost nothing, if there is one.
-fn quick_folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir()
-        && let Ok(folder) = tempfile::tempdir_in(memory)
-    {
-        return folder;
-    }
-    tempfile::tempdir().unwrap()
 }
