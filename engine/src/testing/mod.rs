@@ -23,6 +23,7 @@ mod oracle;
 mod plan;
 mod random;
 mod report;
+mod scene;
 mod shape;
 mod spout;
 mod world;

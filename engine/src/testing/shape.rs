@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fulmar_state::{DeadLetter, TxId};
+use fulmar_state::DeadLetter;
 
 use super::plan::{Plan, Shape};
+use super::scene::Key;
 use super::spout::{Record, SimSpout, Wells};
 use crate::aggregate::{Count, ReducerAggregator, Sum};
 use crate::sink::{Part, Sink, SinkError};
@@ -12,9 +13,6 @@ use crate::stream::{StateSpec, Stream, Topology};
 
 /// What a world's records are after the first operator: one of several readings is told from another by its value.
 pub(super) type Item = (u64, u64);
-
-/// The name under which dead letters come.
-pub(super) const DEAD: &str = "dead letters";
 
 /// Builds the topology of a world.
 pub(super) fn build(plan: &Plan, wells: &Arc<Wells>, desk: &Desk) -> crate::plan::Plan {
@@ -91,9 +89,6 @@ impl ReducerAggregator<Item> for Bulk {
         value.unwrap_or_default() + 3 * record.1 + 1
     }
 }
-
-/// A part as sinks are given it: sink, batch, partition.
-pub(super) type Key = (String, TxId, u16);
 
 /// Where all sinks of a world lie: outside.
 #[derive(Clone, Default)]

@@ -230,7 +230,7 @@ impl World {
                     record.sealed, record.epoch
                 )
             });
-            self.oracle.applied(record)?;
+            self.oracle.applied(record, self.scene.as_mut())?;
         }
         Ok(())
     }
@@ -275,7 +275,7 @@ impl World {
         if let Event::Read { attempt, spout, .. } = &event
             && core.in_flight().any(|live| live == *attempt)
         {
-            self.oracle.heard(*attempt, *spout);
+            self.scene.heard(*attempt, *spout);
         }
         if !matches!(event, Event::Tick { .. }) {
             steps.push(core.step(event));
