@@ -14,22 +14,33 @@
 //! ```
 
 mod bug;
+mod calm;
 mod disk;
 mod draw;
 mod fault;
 mod ledger;
 mod links;
+mod look;
 mod oracle;
+mod ordeal;
 mod plan;
 mod random;
+mod rehearsal;
 mod report;
+mod rig;
 mod scene;
 mod shape;
 mod spout;
+mod trial;
 mod world;
 
 pub use bug::Bug;
+pub(crate) use look::Look;
+
 pub use fault::{DiskFault, Fate, Fault, Process};
+pub use ordeal::{Ordeal, survives};
 pub use plan::{Plan, Poison, Promise, Shape, SpoutPlan};
 pub use report::{Figures, Phase, Report, Struck, Violation};
+pub use rig::{Rig, RigReader, RigSink, RigSpout, Rigged};
+pub use trial::Trial;
 pub use world::World;
