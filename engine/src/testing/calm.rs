@@ -45,6 +45,8 @@ pub(super) struct Calm {
     failed: Option<Cause>,
     /// The last batch that was sealed here and found to be prepared.
     shown: TxId,
+    /// So many messages were delivered.
+    pub(super) delivered: u64,
     /// The worker cannot go on.
     fatal: Option<String>,
 }
@@ -85,6 +87,7 @@ impl Calm {
             positions: Positions::default(),
             failed: None,
             shown: TxId::ZERO,
+            delivered: 0,
             fatal: None,
         };
         calm.rewind()?;
@@ -117,12 +120,13 @@ impl Calm {
     }
 
     /// Reads and processes all that there is, but for some records, as the next batch. Careful, one record after the other.
+    /// Answers what user code failed with, if it did.
     pub(super) fn read(
         &mut self,
         time_ms: u64,
         careful: bool,
         skip: &[Skip],
-    ) -> Result<Result<(), Cause>, String> {
+    ) -> Result<Option<Cause>, String> {
         let batch = Arc::new(Batch {
             attempt: self.attempt(),
             base: self.sealed,
@@ -149,15 +153,15 @@ impl Calm {
             }
             self.settle()?;
         }
-        Ok(self.outcome())
+        Ok(self.failed.take())
     }
 
-    /// Processes what sources sent elsewhere as the next batch.
+    /// Processes what sources sent elsewhere as the next batch. Answers what user code failed with, if it did.
     pub(super) fn process(
         &mut self,
         time_ms: u64,
         sent: impl IntoIterator<Item = (u16, ToExecutor)>,
-    ) -> Result<Result<(), Cause>, String> {
+    ) -> Result<Option<Cause>, String> {
         let info = BatchInfo {
             attempt: self.attempt(),
             base: self.sealed,
@@ -170,11 +174,7 @@ impl Calm {
             self.queue.push_back(Envelope::Executor(to, message));
         }
         self.settle()?;
-        Ok(self.outcome())
-    }
-
-    fn outcome(&mut self) -> Result<(), Cause> {
-        self.failed.take().map_or(Ok(()), Err)
+        Ok(self.failed.take())
     }
 
     /// Makes the batch under way final: shown and published.
@@ -242,6 +242,7 @@ impl Calm {
     }
 
     fn deliver(&mut self, envelope: Envelope) {
+        self.delivered += 1;
         let cores = &mut self.cores;
         let envelopes = match envelope {
             Envelope::Executor(to, message) => cores.executors[usize::from(to)].step(message),

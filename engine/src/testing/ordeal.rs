@@ -22,6 +22,9 @@ const SEEDS: u64 = if cfg!(debug_assertions) { 100 } else { 500 };
 /// Into so many batches the fault-free runs cut the input.
 const CUTS: usize = 8;
 
+/// So many messages a batch of a small topology takes, with two executors.
+const BATCH: u64 = 30;
+
 /// Runs a topology through some hundreds of seeded worlds in which nearly everything goes wrong, and holds each to what comes of the
 /// same batches without faults. This is [`Ordeal::of`] with nothing added.
 ///
@@ -122,10 +125,15 @@ impl<R: Rigged> Ordeal<R> {
     }
 
     fn go_through(&self, asked: &Asked) -> Result<Figures, String> {
-        let (stand, spouts) = self.without_faults()?;
+        let Known {
+            stand,
+            spouts,
+            weight,
+            ..
+        } = self.without_faults()?;
         let mut figures = Figures::default();
         for seed in asked.seeds.clone() {
-            let plan = draw::around(seed, spouts.clone());
+            let plan = draw::around(seed, spouts.clone(), weight);
             let end: End<R> = Rc::new(RefCell::new(None));
             let scene = Rehearsal::new(&plan, self.make.clone(), &stand, end.clone())?;
             if asked.told {
@@ -154,8 +162,8 @@ impl<R: Rigged> Ordeal<R> {
         Ok(figures)
     }
 
-    /// Runs the topology twice without faults; both must come to the same. Answers its input.
-    fn without_faults(&self) -> Result<(Stand, Vec<SpoutPlan>), String> {
+    /// Runs the topology twice without faults; both must come to the same.
+    fn without_faults(&self) -> Result<Known, String> {
         let (mut one, mut two) = (self.calm_run()?, self.calm_run()?);
         if one.1.input != two.1.input {
             return Err("the topology is made with another input each time: give its spouts the same records, without chance or time".into());
@@ -186,7 +194,7 @@ impl<R: Rigged> Ordeal<R> {
         if letters(&one.0) != letters(&two.0) {
             return wrong("which records fail".into());
         }
-        Ok((one.1.stand, one.1.spouts))
+        Ok(one.1)
     }
 
     fn calm_run(&self) -> Result<(Trial, Known), String> {
@@ -243,9 +251,12 @@ impl<R: Rigged> Ordeal<R> {
                 all.map(|(at, length)| stock.well.encoded(at, 0..*length))
                     .collect()
             });
+        let a_batch = trial.calm().delivered / CUTS as u64;
+        let weight = (a_batch / BATCH).clamp(1, 16);
         let known = Known {
             stand,
             spouts,
+            weight: weight as u32,
             input: input.collect(),
         };
         Ok((trial, known))
@@ -262,6 +273,8 @@ impl<R: Rigged> fmt::Debug for Ordeal<R> {
 struct Known {
     stand: Stand,
     spouts: Vec<SpoutPlan>,
+    /// How many times as large its batches are as those of the world's own topologies, in messages.
+    weight: u32,
     /// By spout and partition.
     input: Vec<Vec<Vec<Vec<u8>>>>,
 }

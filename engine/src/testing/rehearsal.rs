@@ -136,7 +136,7 @@ impl<R: Rigged> Rehearsal<R> {
             let txid = TxId(txid);
             self.letters_are_due(trial, txid, &draft)?;
             let sent = draft.sent.into_iter().map(|(_, to, message)| (to, message));
-            if let Err(cause) = trial.repeat(draft.time_ms, sent)? {
+            if let Some(cause) = trial.repeat(draft.time_ms, sent)? {
                 return Err(format!(
                     "batch {txid} is sealed, without faults its records fail: {cause}"
                 ));
@@ -158,9 +158,9 @@ impl<R: Rigged> Rehearsal<R> {
             for letter in dead {
                 let stock = &self.props.spouts[*spout].1;
                 let with = self.with_record(draft, *spout, letter);
-                let outcome = trial.repeat(draft.time_ms, with)?;
+                let cause = trial.repeat(draft.time_ms, with)?;
                 trial.calm().rewind()?;
-                if outcome.is_ok() {
+                if cause.is_none() {
                     return Err(format!(
                         "record {} of batch {txid} became a dead letter ({}), without faults it can be processed",
                         stock.well.show(&letter.record),
@@ -238,14 +238,14 @@ impl<R: Rigged> Rehearsal<R> {
                 }
             }
         }
-        for (state, (found, due)) in whole.iter().zip(due).enumerate() {
-            self.is_same(state, *end, found, due)?;
-        }
+        // The earliest first: it is the nearest to the cause.
+        let mut readings: Vec<&Reading> = self.readings.iter().collect();
+        readings.sort_by_key(|reading| reading.seen.txid);
         for Reading {
             executor,
             state,
             seen,
-        } in &self.readings
+        } in readings
         {
             let own = |key: &Vec<u8>| owners.get(&(*state, key.clone())) == Some(executor);
             let due = all[&seen.txid][*state].iter();
@@ -255,6 +255,9 @@ impl<R: Rigged> Rehearsal<R> {
                 .collect();
             let found = seen.entries.iter().cloned().collect();
             self.is_same(*state, seen.txid, &found, &due)?;
+        }
+        for (state, (found, due)) in whole.iter().zip(due).enumerate() {
+            self.is_same(state, *end, found, due)?;
         }
         Ok(())
     }
@@ -383,6 +386,9 @@ fn copy(
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;
 
 impl<R: Rigged> Scene for Rehearsal<R> {
     fn build(&self) -> crate::plan::Plan {

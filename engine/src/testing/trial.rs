@@ -66,7 +66,7 @@ impl Trial {
     pub(super) fn try_advance(&mut self) -> Result<TxId, String> {
         let time_ms = BEGIN_MS + BATCH_MS * self.calm.txid().0;
         let (mut careful, mut skip) = (false, Vec::new());
-        while let Err(cause) = self.calm.read(time_ms, careful, &skip)? {
+        while let Some(cause) = self.calm.read(time_ms, careful, &skip)? {
             match cause.origin.clone() {
                 Some(origin) => skip.push(fulmar_coordinator::Skip {
                     origin,
@@ -87,14 +87,14 @@ impl Trial {
         Ok(self.calm.txid())
     }
 
-    /// Makes the next batch of what sources have sent elsewhere; the inner error is what user code failed with.
+    /// Processes what sources have sent elsewhere as the next batch; answers what user code failed with, if it did.
     pub(super) fn repeat(
         &mut self,
         time_ms: u64,
         sent: impl IntoIterator<Item = (u16, ToExecutor)>,
-    ) -> Result<Result<(), String>, String> {
-        let outcome = self.calm.process(time_ms, sent)?;
-        Ok(outcome.map_err(|cause| cause.to_string()))
+    ) -> Result<Option<String>, String> {
+        let cause = self.calm.process(time_ms, sent)?;
+        Ok(cause.map(|cause| cause.to_string()))
     }
 
     pub(super) fn calm(&mut self) -> &mut Calm {

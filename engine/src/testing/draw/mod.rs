@@ -47,8 +47,9 @@ pub(super) fn plan(seed: u64) -> Plan {
     plan
 }
 
-/// What happens to a topology of which only this is known of its spouts: how many records there are, and what they promise.
-pub(super) fn around(seed: u64, spouts: Vec<SpoutPlan>) -> Plan {
+/// What happens to a topology of which only this is known: of its spouts, how many records there are, and what they promise; and how
+/// many times as many steps a batch takes as one of the world's own topologies.
+pub(super) fn around(seed: u64, spouts: Vec<SpoutPlan>, weight: u32) -> Plan {
     let mut random = Random::new(!seed);
     let mut plan = self::plan(seed);
     let records = |spout: &SpoutPlan| spout.partitions.iter().map(Vec::len).sum::<usize>() as u64;
@@ -61,7 +62,10 @@ pub(super) fn around(seed: u64, spouts: Vec<SpoutPlan>) -> Plan {
     for spout in &mut plan.spouts {
         spout.trickles = random.percent(40);
     }
-    plan.faults = faults::draw(&mut random, &plan);
+    plan.calm *= weight;
+    let faults = (0..weight).flat_map(|_| faults::draw(&mut random, &plan));
+    plan.faults = faults.collect();
+    plan.faults.sort_by_key(|(step, _)| *step);
     plan
 }
 
