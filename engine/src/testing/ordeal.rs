@@ -134,32 +134,67 @@ impl<R: Rigged> Ordeal<R> {
         let mut figures = Figures::default();
         for seed in asked.seeds.clone() {
             let plan = draw::around(seed, spouts.clone(), weight);
-            let end: End<R> = Rc::new(RefCell::new(None));
-            let scene = Rehearsal::new(&plan, self.make.clone(), &stand, end.clone())?;
+            let (of_world, violation) = self.world(&plan, &stand, None)?;
+            figures.add(&of_world);
+            let few = violation.map(|violation| self.with_few_faults(&plan, violation, &stand));
+            let few = few.transpose()?;
             if asked.told {
-                eprintln!("{}", Told(&plan, u32::MAX));
+                let plan = few.as_ref().map_or(&plan, |(plan, _)| plan);
+                eprintln!("{}", Told(plan, u32::MAX));
+                self.world(plan, &stand, Some(Box::new(|line| eprintln!("{line}"))))?;
             }
-            let tell: Option<Box<dyn FnMut(String)>> = match asked.told {
-                true => Some(Box::new(|line| eprintln!("{line}"))),
-                false => None,
-            };
-            let report = World::run_scene(&plan, Box::new(scene), tell);
-            figures.add(&report.figures);
-            let mut violation = report.violation;
-            if let (None, Some((trial, handles)), Some(then)) =
-                (&violation, &mut *end.borrow_mut(), &self.then)
-            {
-                let look = catch_unwind(AssertUnwindSafe(|| then(trial, handles)));
-                violation = look.err().map(|panic| Violation {
-                    step: report.figures.steps as u32,
-                    what: message_of(panic.as_ref()),
-                });
-            }
-            if let Some(violation) = violation {
-                return Err(verdict(&plan, &violation));
+            if let Some((few, violation)) = few {
+                return Err(verdict(&few, &violation, plan.faults.len()));
             }
         }
         Ok(figures)
+    }
+
+    /// Runs one world, and looks at its end.
+    fn world(
+        &self,
+        plan: &Plan,
+        stand: &Stand,
+        tell: Option<Box<dyn FnMut(String)>>,
+    ) -> Result<(Figures, Option<Violation>), String> {
+        let end: End<R> = Rc::new(RefCell::new(None));
+        let scene = Rehearsal::new(plan, self.make.clone(), stand, end.clone())?;
+        let report = World::run_scene(plan, Box::new(scene), tell);
+        let mut violation = report.violation;
+        if let (None, Some((trial, handles)), Some(then)) =
+            (&violation, &mut *end.borrow_mut(), &self.then)
+        {
+            let look = catch_unwind(AssertUnwindSafe(|| then(trial, handles)));
+            violation = look.err().map(|panic| Violation {
+                step: u32::try_from(report.figures.steps).unwrap_or(u32::MAX),
+                what: message_of(panic.as_ref()),
+            });
+        }
+        Ok((report.figures, violation))
+    }
+
+    /// Leaves faults out of a plan as long as its world still ends wrongly: the fewer there are, the plainer is the cause.
+    fn with_few_faults(
+        &self,
+        plan: &Plan,
+        violation: Violation,
+        stand: &Stand,
+    ) -> Result<(Plan, Violation), String> {
+        let (mut few, mut violation) = (plan.clone(), violation);
+        let mut run = few.faults.len();
+        while run > 0 {
+            let mut at = 0;
+            while at < few.faults.len() {
+                let mut fewer = few.clone();
+                fewer.faults.drain(at..few.faults.len().min(at + run));
+                match self.world(&fewer, stand, None)?.1 {
+                    Some(found) => (few, violation) = (fewer, found),
+                    None => at += run,
+                }
+            }
+            run /= 2;
+        }
+        Ok((few, violation))
     }
 
     /// Runs the topology twice without faults; both must come to the same.
@@ -325,23 +360,26 @@ impl fmt::Display for Told<'_> {
         let Told(plan, upto) = self;
         write!(
             f,
-            "  {} workers of {} executors, {} batches in flight, {} records a batch and spout",
+            "  workers: {}, executors of each: {}, batches in flight: {}, records a batch and spout: {}",
             plan.workers, plan.executors, plan.max_pending, plan.batch_records
         )?;
-        let struck = plan.faults.iter().filter(|(step, _)| step <= upto);
-        struck
-            .into_iter()
-            .try_for_each(|(step, fault)| write!(f, "\n  step {step}: {fault:?}"))
+        let mut struck = plan.faults.iter().filter(|(step, _)| step <= upto);
+        struck.try_for_each(|(step, fault)| write!(f, "\n  step {step}: {fault:?}"))
     }
 }
 
-/// What a user is told of a world that ended wrongly.
-fn verdict(plan: &Plan, violation: &Violation) -> String {
+/// What a user is told of a world that ended wrongly, with as few of its faults as do it.
+fn verdict(plan: &Plan, violation: &Violation, faults: usize) -> String {
     let Violation { step, what } = violation;
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").unwrap_or("");
+    let few = match plan.faults.len() {
+        0 => "no fault is needed".into(),
+        1 => format!("of {faults} faults this one is enough"),
+        few => format!("of {faults} faults these {few} are enough"),
+    };
     format!(
-        "seed {seed}, step {step}: {what}\n{told}\nrepeat it, told step by step: FULMAR_SEED={seed} cargo test {test} -- --nocapture",
+        "seed {seed}, step {step}: {what}\n{told}\n  ({few})\nrepeat it, told step by step: FULMAR_SEED={seed} cargo test {test} -- --nocapture",
         seed = plan.seed,
         told = Told(plan, *step)
     )
