@@ -19,6 +19,7 @@ texts! {
     guarantees: "guarantees.md",
     state: "state.md",
     running: "running.md",
+    testing: "testing.md",
     coordinator: "coordinator.md",
     trident: "trident.md",
 }

@@ -75,6 +75,9 @@ pub(crate) type ShardFactory =
 pub(crate) struct StateDef {
     pub(crate) family: StateFamily,
     pub(crate) make: ShardFactory,
+    /// For tests of topologies, which know no types.
+    #[cfg(feature = "testing")]
+    pub(crate) look: crate::testing::Look,
 }
 
 pub(crate) struct SinkDef {

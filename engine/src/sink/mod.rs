@@ -84,6 +84,9 @@ impl SinkError {
 /// A sink as the publisher sees it.
 pub(crate) trait AnySink: Send {
     fn publish(&mut self, part: &Part, outbox: &OutboxPart) -> Result<(), SinkError>;
+    /// The user's sink itself, to tell what it is.
+    #[cfg(feature = "testing")]
+    fn as_any(&self) -> &dyn std::any::Any;
 }
 
 pub(crate) struct SinkTask<T, S> {
@@ -116,5 +119,10 @@ impl<T: ExchangeData, S: Sink<T>> AnySink for SinkTask<T, S> {
             })?);
         }
         self.sink.publish(part, records)
+    }
+
+    #[cfg(feature = "testing")]
+    fn as_any(&self) -> &dyn std::any::Any {
+        &self.sink
     }
 }

@@ -53,6 +53,9 @@ pub(crate) trait AnySpout: Send {
     fn encode(&self, chunk: Chunk) -> Vec<u8>;
     /// About how many bytes are left in the partitions that are open.
     fn lag(&self) -> u64;
+    /// The user's spout itself, to tell what it is.
+    #[cfg(feature = "testing")]
+    fn as_any(&self) -> &dyn std::any::Any;
 }
 
 struct Part<R> {
@@ -196,5 +199,10 @@ impl<S: Spout> AnySpout for SpoutTask<S> {
             .iter()
             .filter_map(|part| part.reader.as_ref()?.lag())
             .sum()
+    }
+
+    #[cfg(feature = "testing")]
+    fn as_any(&self) -> &dyn std::any::Any {
+        &self.spout
     }
 }

@@ -161,6 +161,8 @@ impl<K: Key, T: ExchangeData> GroupedStream<K, T> {
             graph.states.push(StateDef {
                 family,
                 make: shards,
+                #[cfg(feature = "testing")]
+                look: crate::testing::Look::of::<K, V>(),
             });
             StateId((graph.states.len() - 1) as u16)
         };

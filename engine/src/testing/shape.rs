@@ -2,19 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fulmar_state::{DeadLetter, TxId};
+use fulmar_state::DeadLetter;
 
 use super::graph::{Keeps, Key as By, Node, field, folded};
 use super::plan::Plan;
+use super::scene::Key;
 use super::spout::{Record, SimSpout, Wells};
 use crate::aggregate::{Count, First, Max, Min, ReducerAggregator, Sum};
 use crate::sink::{Part, Sink, SinkError};
 use crate::stream::{StateHandle, StateSpec, Stream, Topology};
 
 pub(super) use super::graph::Item;
-
-/// The name under which dead letters come.
-pub(super) const DEAD: &str = "dead letters";
 
 /// What a node has become in the DSL.
 enum Made {
@@ -186,9 +184,6 @@ impl ReducerAggregator<Item> for Bulk {
         value.unwrap_or_default() + 3 * field(record) + 1
     }
 }
-
-/// A part as sinks are given it: sink, batch, partition.
-pub(super) type Key = (String, TxId, u16);
 
 /// Where all sinks of a world lie: outside.
 #[derive(Clone, Default)]

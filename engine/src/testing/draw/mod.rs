@@ -46,6 +46,28 @@ pub(super) fn plan(seed: u64) -> Plan {
     plan
 }
 
+/// What happens to a topology of which only this is known: of its spouts, how many records there are, and what they promise; and how
+/// many times as many steps a batch takes as one of the world's own topologies.
+pub(super) fn around(seed: u64, spouts: Vec<SpoutPlan>, weight: u32) -> Plan {
+    let mut random = Random::new(!seed);
+    let mut plan = self::plan(seed);
+    let records = |spout: &SpoutPlan| spout.partitions.iter().map(Vec::len).sum::<usize>() as u64;
+    let most = spouts.iter().map(records).max().unwrap_or_default();
+    plan.workers = 2;
+    plan.batch_records = (most / random.within(8, 16)).max(1);
+    plan.slow = plan.slow.filter(|slow| *slow < plan.tasks());
+    plan.poison.clear();
+    plan.spouts = spouts;
+    for spout in &mut plan.spouts {
+        spout.trickles = random.percent(40);
+    }
+    plan.calm *= weight;
+    let faults = (0..weight).flat_map(|_| faults::draw(&mut random, &plan));
+    plan.faults = faults.collect();
+    plan.faults.sort_by_key(|(step, _)| *step);
+    plan
+}
+
 fn spout(random: &mut Random, records: u64) -> SpoutPlan {
     let promise = *random.pick(&[Promise::Identical, Promise::Identical, Promise::Any]);
     let partitions = random.within(1, 3);

@@ -6,34 +6,25 @@ use fulmar_coordinator::LedgerRecord;
 use fulmar_state::{Attempt, TxId};
 
 use super::super::plan::Promise;
-use super::super::shape::{DEAD, Item, id_of};
+use super::super::scene::{Broken, DEAD, Ranges};
+use super::super::shape::{Item, id_of};
 use super::super::spout::{Record, offset_of, seen};
+use super::Oracle;
 use super::evaluate::{Snapshot, evaluate};
-use super::{Broken, Oracle, Reading, Sealed};
+use super::recount::{Reading, Recount, Sealed};
 
-impl Oracle {
+impl Recount {
     /// What a sealed attempt held: exactly what lies in the ranges it read.
-    pub(super) fn account(&self, attempt: Attempt) -> Result<Sealed, Broken> {
+    pub(super) fn account(&self, attempt: Attempt, ranges: &Ranges) -> Result<Sealed, Broken> {
         let mut records = self.sent.get(&attempt).cloned().unwrap_or_default();
         records.sort_unstable();
         if let Some(poison) = records.iter().find(|record| record.poison != 0) {
             return Err(format!("{attempt} is sealed although {poison:?} fails"));
         }
-        let mut ranges = BTreeMap::new();
+        for (place, range) in ranges {
+            self.is_whole(attempt, &records, *place, *range)?;
+        }
         for spout in 0..self.plan.spouts.len() {
-            let Some(moves) = self.reads.get(&(attempt, spout)) else {
-                return Err(format!(
-                    "I2: {attempt} is sealed, spout {spout} has not read it"
-                ));
-            };
-            for step in moves {
-                let number = |position: &[u8]| offset_of(position).unwrap_or(u32::MAX);
-                let from = step.from.as_deref().map_or(0, number);
-                let (partition, to) =
-                    (step.partition.parse().unwrap_or(u64::MAX), number(&step.to));
-                ranges.insert((spout, partition), (from, to));
-                self.is_whole(attempt, &records, (spout, partition), (from, to))?;
-            }
             self.keeps_promise(attempt, spout)?;
         }
         let inside = |record: &&Record| {
@@ -49,7 +40,7 @@ impl Oracle {
             None => Ok(Sealed {
                 attempt,
                 records,
-                ranges,
+                ranges: ranges.clone(),
             }),
         }
     }
@@ -112,6 +103,27 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+impl Oracle {
+    /// What a sealed attempt read of each partition.
+    pub(super) fn ranges(&self, attempt: Attempt) -> Result<Ranges, Broken> {
+        let mut ranges = BTreeMap::new();
+        for spout in 0..self.plan.spouts.len() {
+            let Some(moves) = self.reads.get(&(attempt, spout)) else {
+                return Err(format!(
+                    "I2: {attempt} is sealed, spout {spout} has not read it"
+                ));
+            };
+            for step in moves {
+                let number = |position: &[u8]| offset_of(position).unwrap_or(u32::MAX);
+                let from = step.from.as_deref().map_or(0, number);
+                let partition = step.partition.parse().unwrap_or(u64::MAX);
+                ranges.insert((spout, partition), (from, number(&step.to)));
+            }
+        }
+        Ok(ranges)
+    }
 
     /// The ledger's positions are where the sealed batches end, and each goes on where the one before ended.
     pub(super) fn positions_are_right(
@@ -119,7 +131,7 @@ impl Oracle {
         record: &LedgerRecord,
         spout: usize,
     ) -> Result<(), Broken> {
-        let name = format!("spout {spout}");
+        let name = &self.spouts[spout];
         let mut at: BTreeMap<u64, u32> = BTreeMap::new();
         for batch in &self.sealed {
             for ((_, partition), (from, to)) in
@@ -136,7 +148,7 @@ impl Oracle {
             }
         }
         for (partition, stands) in at {
-            let found = record.positions.get(&name, &partition.to_string());
+            let found = record.positions.get(name, &partition.to_string());
             if found.and_then(offset_of) != Some(stands) {
                 return Err(format!(
                     "the ledger has {found:?} of partition {partition} of {name}, sealed is up to {stands}"
@@ -163,9 +175,11 @@ impl Oracle {
             last.map_or(0, |(_, to)| *to) as usize == length
         })
     }
+}
 
+impl Recount {
     /// At the end: the states, whatever readers saw meanwhile, and the sinks, against the recount.
-    pub(in super::super) fn judge(&self, before_last: usize) -> Result<(), Broken> {
+    pub(super) fn judge_all(&self, before_last: usize) -> Result<(), Broken> {
         let last = &self.readings[before_last..];
         let batches = self.sealed.iter().map(|batch| batch.records.as_slice());
         let all = evaluate(&self.plan.graph, batches);
@@ -296,7 +310,7 @@ impl Oracle {
     }
 
     /// How many dead letters there are.
-    pub(in super::super) fn dead(&self) -> u64 {
+    pub(super) fn dead_letters_taken(&self) -> u64 {
         let dead = self.taken.iter().filter(|((sink, ..), _)| sink == DEAD);
         dead.map(|(_, items)| items.len() as u64).sum()
     }

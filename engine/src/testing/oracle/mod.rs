@@ -5,6 +5,11 @@ mod account;
 mod attempts;
 mod evaluate;
 mod links;
+mod recount;
+
+pub(super) use attempts::Attempts;
+pub(super) use links::LinkWatch;
+pub(super) use recount::Recount;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,23 +18,8 @@ use fulmar_state::{Attempt, Epoch, Generation, TxId};
 
 use super::disk::Note;
 use super::plan::Plan;
-use super::shape::{Item, Key};
-use super::spout::Record;
-
-pub(super) use attempts::Attempts;
-pub(super) use links::LinkWatch;
-
-/// A broken rule, in words.
-pub(super) type Broken = String;
-
-/// What a reader saw of one executor's share of a state.
-#[derive(Clone, Debug)]
-pub(super) struct Reading {
-    pub(super) executor: u16,
-    pub(super) state: usize,
-    pub(super) txid: TxId,
-    pub(super) entries: Vec<(u64, u64)>,
-}
+pub(super) use super::scene::Broken;
+use super::scene::{Key, Ranges, Scene};
 
 /// What a worker has durably, by the journal of its disk.
 #[derive(Clone, Debug, Default)]
@@ -43,47 +33,38 @@ struct Durable {
 #[derive(Clone, Debug)]
 struct Sealed {
     attempt: Attempt,
-    records: Vec<Record>,
     /// What each partition gave, by spout.
-    ranges: BTreeMap<(usize, u64), (u32, u32)>,
+    ranges: Ranges,
 }
-
-/// The values that a spout yielded for an attempt, by partition and offset.
-type Content = Vec<(u8, u32, u64)>;
 
 pub(super) struct Oracle {
     plan: Plan,
+    /// The spouts' names.
+    spouts: Vec<String>,
     workers: Vec<Durable>,
     newest: Epoch,
     sealed: Vec<Sealed>,
     issued: BTreeSet<Attempt>,
-    /// What sources sent, by attempt.
-    sent: BTreeMap<Attempt, Vec<Record>>,
     /// What sources said they read, by attempt and spout.
     reads: BTreeMap<(Attempt, usize), Vec<PartitionMove>>,
-    /// What spouts that promise the same yielded first, in the knowledge of a term.
-    first: BTreeMap<(Epoch, TxId, usize), Content>,
     /// Parts of outboxes that each worker hands over with an attempt.
     handed: BTreeMap<(Attempt, u16), Vec<(String, u16)>>,
-    taken: BTreeMap<Key, Vec<Item>>,
-    readings: Vec<Reading>,
+    taken: BTreeSet<Key>,
     pub(super) folds: u64,
 }
 
 impl Oracle {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, spouts: Vec<String>) -> Self {
         Oracle {
+            spouts,
             plan: plan.clone(),
             workers: vec![Durable::default(); plan.workers.into()],
             newest: Epoch(0),
             sealed: Vec::new(),
             issued: BTreeSet::new(),
-            sent: BTreeMap::new(),
             reads: BTreeMap::new(),
-            first: BTreeMap::new(),
             handed: BTreeMap::new(),
-            taken: BTreeMap::new(),
-            readings: Vec::new(),
+            taken: BTreeSet::new(),
             folds: 0,
         }
     }
@@ -91,10 +72,6 @@ impl Oracle {
     /// The newest sealed batch.
     pub(super) fn txid(&self) -> TxId {
         TxId(self.sealed.len() as u64)
-    }
-
-    pub(super) fn readings(&self) -> usize {
-        self.readings.len()
     }
 
     fn attempt(&self, txid: TxId) -> Option<Attempt> {
@@ -110,33 +87,9 @@ impl Oracle {
         Err(format!("{attempt} is issued twice"))
     }
 
-    /// A source sends records.
-    pub(super) fn sent(&mut self, attempt: Attempt, records: &[Record]) {
-        self.sent
-            .entry(attempt)
-            .or_default()
-            .extend_from_slice(records);
-    }
-
     /// A source has read its share.
     pub(super) fn read(&mut self, attempt: Attempt, spout: usize, moves: &[PartitionMove]) {
         self.reads.insert((attempt, spout), moves.to_vec());
-    }
-
-    /// A coordinator hears of a read of a batch in flight.
-    pub(super) fn heard(&mut self, attempt: Attempt, spout: usize) {
-        let key = (attempt.generation.epoch, attempt.txid, spout);
-        if !self.first.contains_key(&key) {
-            let content = self.content(attempt, spout);
-            self.first.insert(key, content);
-        }
-    }
-
-    fn content(&self, attempt: Attempt, spout: usize) -> Content {
-        let records = self.sent.get(&attempt).into_iter().flatten();
-        let own = records.filter(|record| usize::from(record.spout) == spout && record.poison == 0);
-        own.map(|record| (record.partition, record.offset, record.value))
-            .collect()
     }
 
     /// An executor hands over what its sinks shall publish.
@@ -209,7 +162,7 @@ impl Oracle {
         let parts = self.handed.get(&(attempt, worker));
         for (sink, partition) in parts.into_iter().flatten() {
             let key = (sink.clone(), attempt.txid, *partition);
-            if !self.taken.contains_key(&key) {
+            if !self.taken.contains(&key) {
                 return Err(format!(
                     "I7: worker {worker} removes its entry of {attempt}, of which sink {sink} has not taken part {partition}"
                 ));
@@ -235,7 +188,11 @@ impl Oracle {
     }
 
     /// The ledger was written.
-    pub(super) fn applied(&mut self, record: &LedgerRecord) -> Result<(), Broken> {
+    pub(super) fn applied(
+        &mut self,
+        record: &LedgerRecord,
+        scene: &mut dyn Scene,
+    ) -> Result<(), Broken> {
         if record.epoch < self.newest {
             return Err(format!(
                 "I3: epoch {} writes the ledger after epoch {}",
@@ -255,8 +212,9 @@ impl Oracle {
         }
         let attempts = self.chain(record, before)?;
         for attempt in attempts {
-            let sealed = self.account(attempt)?;
-            self.sealed.push(sealed);
+            let ranges = self.ranges(attempt)?;
+            scene.sealed(attempt, &ranges)?;
+            self.sealed.push(Sealed { attempt, ranges });
         }
         for spout in 0..self.plan.spouts.len() {
             self.positions_are_right(record, spout)?;
@@ -294,40 +252,33 @@ impl Oracle {
     }
 
     /// A sink took a part.
-    pub(super) fn took(&mut self, key: Key, mut items: Vec<Item>) -> Result<(), Broken> {
+    pub(super) fn took(&mut self, key: Key) -> Result<(), Broken> {
         if key.1 > self.txid() {
             return Err(format!(
                 "I5: {key:?} is published, sealed is {}",
                 self.txid()
             ));
         }
-        items.sort_unstable();
-        match self.taken.get(&key) {
-            Some(before) if *before != items => Err(format!(
-                "{key:?} comes again as {items:?}, it was {before:?}"
-            )),
-            Some(_) => Ok(()),
-            None => {
-                let mut later = self.taken.keys();
-                let same = |other: &&Key| other.0 == key.0 && other.2 == key.2 && other.1 > key.1;
-                if let Some(later) = later.find(same) {
-                    return Err(format!("{key:?} comes first after {later:?}"));
-                }
-                self.taken.insert(key, items);
-                Ok(())
-            }
+        if self.taken.contains(&key) {
+            return Ok(());
         }
+        let mut later = self.taken.iter();
+        let same = |other: &&Key| other.0 == key.0 && other.2 == key.2 && other.1 > key.1;
+        if let Some(later) = later.find(same) {
+            return Err(format!("{key:?} comes first after {later:?}"));
+        }
+        self.taken.insert(key);
+        Ok(())
     }
 
-    /// A reader saw something.
-    pub(super) fn saw(&mut self, reading: Reading) -> Result<(), Broken> {
-        if reading.txid > self.txid() {
+    /// A reader saw a state as of a batch.
+    pub(super) fn saw(&self, txid: TxId) -> Result<(), Broken> {
+        if txid > self.txid() {
             return Err(format!(
-                "I5: {reading:?} is shown, sealed is {}",
+                "I5: a state is shown as of {txid}, sealed is {}",
                 self.txid()
             ));
         }
-        self.readings.push(reading);
         Ok(())
     }
 }

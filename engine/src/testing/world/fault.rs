@@ -71,9 +71,9 @@ impl World {
             }
             Fault::Spout { spout, times } => {
                 let spout = usize::from(spout) % self.plan.spouts.len();
-                self.wells.fail(spout, times.into());
+                self.scene.fail_reads(spout, times.into());
             }
-            Fault::Sinks { times } => self.desk.with(|taken| taken.refusing += times),
+            Fault::Sinks { times } => self.scene.refuse_parts(times),
             Fault::Clock { ms } => self.wall_ms += ms,
         }
         Ok(())

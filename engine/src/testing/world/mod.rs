@@ -9,24 +9,20 @@ mod time;
 mod weather;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
 
 use fulmar_coordinator::{Event, SpoutInfo, Term as Candidate, WriterId};
-use fulmar_state::{Attempt, StateId, Value};
+use fulmar_state::{Attempt, StateId};
 
 use super::bug::Bug;
 use super::disk::Disk;
-use super::graph::folded;
 use super::ledger::SimLedger;
 use super::links::{Actor, Cast, Links, Mail, TERMS};
-use super::oracle::{Attempts, Broken, LinkWatch, Oracle, Reading};
+use super::oracle::{Attempts, Broken, LinkWatch, Oracle, Recount};
 use super::plan::Plan;
 use super::random::{Random, mixed};
 use super::report::{Figures, Report, Violation};
-use super::shape::{Desk, build};
-use super::spout::{Record, Wells};
-use crate::message::{Envelope, ReadState, ToExecutor, ToRecorder};
-use crate::operator::Merging;
+use super::scene::Scene;
+use crate::message::{Envelope, ToRecorder};
 use crate::worker::spouts_of;
 
 use process::Process;
@@ -67,11 +63,9 @@ pub struct World {
     election: u64,
     started: u64,
     ledger: SimLedger,
-    wells: Arc<Wells>,
+    scene: Box<dyn Scene>,
     /// When more can be read.
     release: u64,
-    desk: Desk,
-    readings: Arc<Mutex<Vec<Reading>>>,
     /// How many readings there were before the last look at the states.
     before_last: Option<usize>,
     oracle: Oracle,
@@ -83,26 +77,25 @@ pub struct World {
     over: bool,
 }
 
-type Trace = Box<dyn FnMut(String)>;
-
-/// A shard of a state of the world.
-type Shard<V> = fulmar_state::Shard<V, Merging<V>>;
+pub(super) type Trace = Box<dyn FnMut(String)>;
 
 impl World {
     /// Runs a world to its end.
     #[must_use]
     pub fn run(plan: &Plan) -> Report {
-        World::run_with(plan, None)
+        World::run_scene(plan, Box::new(Recount::new(plan)), None)
     }
 
     /// Runs a world to its end, and tells of every step.
     #[must_use]
     pub fn trace(plan: &Plan, tell: impl FnMut(String) + 'static) -> Report {
-        World::run_with(plan, Some(Box::new(tell)))
+        let scene = Box::new(Recount::new(plan));
+        World::run_scene(plan, scene, Some(Box::new(tell)))
     }
 
-    fn run_with(plan: &Plan, trace: Option<Trace>) -> Report {
-        let mut world = World::new(plan, trace);
+    /// Runs a world in which this is done, whatever the plan says of topology and data.
+    pub(super) fn run_scene(plan: &Plan, scene: Box<dyn Scene>, trace: Option<Trace>) -> Report {
+        let mut world = World::new(plan, scene, trace);
         let outcome = catch_unwind(AssertUnwindSafe(|| world.live()));
         let what = match outcome {
             Ok(Ok(())) => None,
@@ -120,8 +113,8 @@ impl World {
         figures.sealed = world.oracle.txid().0;
         figures.terms = world.started;
         figures.folds = world.oracle.folds;
-        figures.reads = world.oracle.readings() as u64;
-        figures.dead = world.oracle.dead();
+        figures.reads = world.scene.readings() as u64;
+        figures.dead = world.scene.dead();
         let step = world.step;
         Report {
             digest: world.digest,
@@ -130,16 +123,16 @@ impl World {
         }
     }
 
-    fn new(plan: &Plan, trace: Option<Trace>) -> World {
+    fn new(plan: &Plan, scene: Box<dyn Scene>, trace: Option<Trace>) -> World {
         let cast = Cast {
             tasks: plan.tasks().into(),
             spouts: plan.spouts.len(),
             workers: plan.workers.into(),
         };
-        let (wells, desk) = (Arc::new(Wells::new(plan)), Desk::default());
-        let built = build(plan, &wells, &desk);
+        let built = scene.build();
+        let spouts = spouts_of(&built);
+        let names = spouts.iter().map(|spout| spout.name.clone());
         let (states, edges) = (built.states(), built.edges.len() as u32);
-        desk.with(|taken| taken.lies = plan.bug == Some(Bug::SinkLies));
         let forgets = plan.bug == Some(Bug::StorageForgetsSync);
         let mut ledger = SimLedger::default();
         ledger.careless = plan.bug == Some(Bug::LedgerIgnoresVersion);
@@ -151,7 +144,8 @@ impl World {
                 fingerprint: built.fingerprint.clone(),
                 writer: WriterId(0),
             },
-            spouts: spouts_of(&built),
+            oracle: Oracle::new(plan, names.collect()),
+            spouts,
             edges,
             links: Links::new(cast.count()),
             weather: Weather::default(),
@@ -171,12 +165,9 @@ impl World {
             election: 0,
             started: 0,
             ledger,
-            wells,
+            scene,
             release: 0,
-            desk,
-            readings: Arc::default(),
             before_last: None,
-            oracle: Oracle::new(plan),
             attempts: Attempts::default(),
             watch: LinkWatch::default(),
             digest: plan.seed,
@@ -272,7 +263,9 @@ impl World {
         for envelope in envelopes {
             let (to, mail) = match envelope {
                 Envelope::Executor(id, message) => {
-                    self.overhear(from, &message);
+                    if let Actor::Source(spout) = from {
+                        self.scene.sent(spout, id, &message);
+                    }
                     (Actor::Executor(id), Mail::Executor(message))
                 }
                 Envelope::Source(index, message) => (Actor::Source(index), Mail::Source(message)),
@@ -324,6 +317,7 @@ impl World {
         } = &event
         {
             self.oracle.read(*attempt, *spout, &report.moves);
+            self.scene.read(*attempt, *spout);
         }
         if let (
             Event::Rewound {
@@ -348,13 +342,6 @@ impl World {
         self.links.push(sender, receiver, Mail::Event(event));
     }
 
-    /// The oracle hears what sources send.
-    fn overhear(&mut self, from: Actor, message: &ToExecutor) {
-        if let (Actor::Source(_), ToExecutor::Data { batch, chunk, .. }) = (from, message) {
-            self.oracle.sent(batch.attempt, chunk.peek::<Record>());
-        }
-    }
-
     /// The oracle sees what sinks are to be given.
     fn overhear_part(&mut self, worker: u16, message: &ToRecorder) {
         if let ToRecorder::Part(part) = message {
@@ -377,18 +364,11 @@ impl World {
 
     /// The oracle looks at what became of the step: sinks, readers, and disks that broke.
     fn step_oracle(&mut self) -> Result<(), Broken> {
-        let fresh = self.desk.with(|taken| std::mem::take(&mut taken.fresh));
-        for (key, items) in fresh {
-            self.oracle.took(key, items)?;
+        for key in self.scene.took()? {
+            self.oracle.took(key)?;
         }
-        let readings = std::mem::take(
-            &mut *self
-                .readings
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        for reading in readings {
-            self.oracle.saw(reading)?;
+        for txid in self.scene.seen() {
+            self.oracle.saw(txid)?;
         }
         if self.step.is_multiple_of(127) && self.before_last.is_none() {
             let worker = self.random.below(self.plan.workers.into()) as u16;
@@ -399,17 +379,12 @@ impl World {
 
     /// Asks a worker for all of its states.
     fn read_states(&mut self, worker: u16) {
-        let states = self.plan.graph.states();
         let reader = self.cast.index(Actor::Reader);
         let recorder = self.cast.index(Actor::Recorder(worker));
-        for (state, place) in states.into_iter().enumerate() {
-            let pairs = self.plan.graph.keeps_pairs(place);
+        for state in 0..self.scene.states() {
             let first = worker * self.plan.executors;
             let reads = (first..first + self.plan.executors)
-                .map(|executor| match pairs {
-                    true => reading(&self.readings, executor, state, folded),
-                    false => reading(&self.readings, executor, state, |value: u64| value),
-                })
+                .map(|executor| self.scene.reading(executor, state))
                 .collect();
             let state = StateId(state as u16);
             let mail = Mail::Recorder(ToRecorder::Read { state, reads });
@@ -437,48 +412,12 @@ impl World {
     /// All is quiet: everything is read a last time and compared.
     fn look_last(&mut self) -> Result<(), Broken> {
         let Some(before) = self.before_last else {
-            self.before_last = Some(self.oracle.readings());
+            self.before_last = Some(self.scene.readings());
             (0..self.plan.workers).for_each(|worker| self.read_states(worker));
             return Ok(());
         };
         self.over = true;
         self.refuse_others()?;
-        self.oracle.judge(before)
+        self.scene.judge(before)
     }
-}
-
-/// Reads one executor's share of a state, its values as numbers.
-fn reading<V: Value>(
-    to: &Arc<Mutex<Vec<Reading>>>,
-    executor: u16,
-    state: usize,
-    number: fn(V) -> u64,
-) -> ReadState {
-    let to = to.clone();
-    Box::new(move |shard| {
-        let shard: &mut Shard<V> = shard
-            .as_any_mut()
-            .downcast_mut()
-            .expect("a state of the world holds what its node says");
-        let view = shard.view();
-        let mut entries = Vec::new();
-        for partition in view.owned() {
-            let Ok(scan) = view.scan(*partition, b"", None) else {
-                return;
-            };
-            for record in scan {
-                let Ok((key, value)) = record else { return };
-                let key: [u8; 8] = key[..].try_into().expect("keys are numbers");
-                entries.push((u64::from_be_bytes(key), number(value)));
-            }
-        }
-        let reading = Reading {
-            executor,
-            state,
-            txid: view.txid(),
-            entries,
-        };
-        let mut all = to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.push(reading);
-    })
 }

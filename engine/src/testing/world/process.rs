@@ -9,7 +9,6 @@ use super::super::bug::Bug;
 use super::super::links::{Actor, Mail};
 use super::super::oracle::Broken;
 use super::super::plan::Plan;
-use super::super::shape::build;
 use super::World;
 use crate::message::{Envelope, ToExecutor, ToPublisher, ToRecorder};
 use crate::publisher::Published;
@@ -53,7 +52,7 @@ impl World {
     pub(super) fn start_worker(&mut self, worker: u16) -> Result<(), Broken> {
         let at = usize::from(worker);
         self.restarts[at] = NEVER;
-        let plan = build(&self.plan, &self.wells, &self.desk);
+        let plan = self.scene.build();
         let first = worker * self.plan.executors;
         let spouts = 0..self.plan.spouts.len();
         let share = Share {
@@ -71,7 +70,7 @@ impl World {
                 log_bytes: self.plan.log_bytes,
                 overlay_bytes: 1 << 20,
             },
-            dead_letters: Some(Box::new(self.desk.sink())),
+            dead_letters: Some(self.scene.dead_letters()),
         };
         let storage: Arc<dyn Storage> = Arc::new(self.disks[at].clone());
         let opened = Worker::new(plan, &share, settings, &storage);

@@ -238,7 +238,7 @@ impl World {
                     record.sealed, record.epoch
                 )
             });
-            self.oracle.applied(record)?;
+            self.oracle.applied(record, self.scene.as_mut())?;
         }
         Ok(())
     }
@@ -284,7 +284,7 @@ impl World {
         if let Event::Read { attempt, spout, .. } = &event
             && core.in_flight().any(|live| live == *attempt)
         {
-            self.oracle.heard(*attempt, *spout);
+            self.scene.heard(*attempt, *spout);
         }
         let ticks = steps.len();
         if !matches!(event, Event::Tick { .. }) {

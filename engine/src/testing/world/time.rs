@@ -63,7 +63,7 @@ impl World {
         match due {
             Due::Release => self.links.release(self.now),
             Due::More => {
-                let left = self.wells.release(1 + self.random.below(3));
+                let left = self.scene.release(1 + self.random.below(3));
                 self.release = if left { self.now + TRICKLE } else { NEVER };
             }
             Due::Election => return self.start_term(),
@@ -93,9 +93,8 @@ impl World {
         self.calm = true;
         self.tell(|| "calm".into());
         self.ledger.mend();
-        self.wells.mend();
+        self.scene.mend();
         self.disks.iter().for_each(super::super::disk::Disk::mend);
-        self.desk.with(|taken| taken.refusing = 0);
         self.weather.clear();
         for slot in 0..TERMS {
             if let Some(term) = &mut self.terms[slot] {

@@ -1,0 +1,62 @@
+//! What is run in a world, and what must come of it: the seam between the protocol, which knows no records, and records of some type.
+
+use std::collections::BTreeMap;
+
+use fulmar_state::{Attempt, DeadLetter, TxId};
+
+use crate::message::{ReadState, ToExecutor};
+use crate::plan::Plan;
+use crate::sink::Sink;
+
+/// A broken rule, in words.
+pub(super) type Broken = String;
+
+/// A part as sinks are given it: sink, batch, partition.
+pub(super) type Key = (String, TxId, u16);
+
+/// The offsets that a batch read, from and to, by spout and partition.
+pub(super) type Ranges = BTreeMap<(usize, u64), (u32, u32)>;
+
+/// The name under which dead letters come.
+pub(super) const DEAD: &str = "dead letters";
+
+/// A topology with its spouts, sinks and an account of every record. Positions of its spouts are offsets, its partitions numbers.
+pub(super) trait Scene {
+    /// The topology, as every process makes it when it starts.
+    fn build(&self) -> Plan;
+    /// Where dead letters go.
+    fn dead_letters(&self) -> Box<dyn Sink<DeadLetter>>;
+    /// How many states the topology has.
+    fn states(&self) -> usize;
+
+    /// More can be read: so many records of each partition. Says whether there is still more to come.
+    fn release(&self, more: u64) -> bool;
+    /// The next reads of a spout fail.
+    fn fail_reads(&self, spout: usize, times: u64);
+    /// The next parts are refused by the sinks that they are offered to.
+    fn refuse_parts(&self, times: u8);
+    /// No read fails any more, and no part is refused.
+    fn mend(&self);
+
+    /// A source sends chunks and markers to an executor.
+    fn sent(&mut self, spout: usize, to: u16, message: &ToExecutor);
+    /// A source has read its share.
+    fn read(&mut self, attempt: Attempt, spout: usize);
+    /// A coordinator hears of a read of a batch in flight.
+    fn heard(&mut self, attempt: Attempt, spout: usize);
+    /// A batch is sealed: what was sent must be exactly what lies in the ranges.
+    fn sealed(&mut self, attempt: Attempt, ranges: &Ranges) -> Result<(), Broken>;
+    /// Parts that sinks took since the last look, in their order; one that comes again must be the same.
+    fn took(&mut self) -> Result<Vec<Key>, Broken>;
+
+    /// A reader of one executor's share of a state.
+    fn reading(&self, executor: u16, state: usize) -> ReadState;
+    /// As of which batches readers saw states since the last look.
+    fn seen(&mut self) -> Vec<TxId>;
+    /// How many readings there are.
+    fn readings(&self) -> usize;
+    /// At the end: whatever readers saw, of which those from `before_last` on saw everything, and what sinks took.
+    fn judge(&mut self, before_last: usize) -> Result<(), Broken>;
+    /// How many dead letters there are.
+    fn dead(&self) -> u64;
+}
