@@ -1,4 +1,5 @@
-//! Runs seeded worlds: `worlds A..B` for many seeds, `worlds SEED` for one, told step by step; `bug=NAME` breaks a rule on purpose.
+//! Runs seeded worlds: `worlds A..B` for many seeds, `worlds SEED` for one, told step by step, or `worlds FILE` for a plan that was
+//! printed and changed; `bug=NAME` breaks a rule on purpose.
 
 use std::time::Instant;
 
@@ -25,7 +26,13 @@ fn main() {
         bug.map_or(plan.clone(), |bug| plan.with_bug(bug))
     };
     let Some((from, to)) = seeds.split_once("..") else {
-        let plan = plan(seeds.parse().expect("a seed, or A..B"));
+        let plan: Plan = match seeds.parse() {
+            Ok(seed) => plan(seed),
+            Err(_) => {
+                let text = std::fs::read_to_string(&seeds).expect("a seed, A..B, or a plan's file");
+                text.parse().unwrap_or_else(|error| panic!("{error}"))
+            }
+        };
         println!("{plan}");
         let report = World::trace(&plan, |step| println!("{step}"));
         println!("{}\n{:?}", report.figures, report.violation);
