@@ -16,13 +16,10 @@ impl World {
         if !self.calm && self.step >= self.plan.calm {
             self.calm_down();
         }
-        while let Some((_, fault)) = self
-            .plan
-            .faults
-            .get(self.next_fault)
-            .filter(|(step, _)| *step <= self.step && !self.calm)
-        {
-            let fault = *fault;
+        while let Some((step, fault)) = self.plan.faults.get(self.next_fault).copied() {
+            if step > self.step || self.calm || !self.can_strike(fault) {
+                break;
+            }
             self.next_fault += 1;
             self.tell(|| format!("fault: {fault:?}"));
             self.note(fault.kind() as u64 | 0xfa << 8);
@@ -32,6 +29,17 @@ impl World {
             self.strike(fault)?;
         }
         Ok(())
+    }
+
+    /// A coordinator can crash only where one is; if none is, the next one starts at once.
+    fn can_strike(&mut self, fault: Fault) -> bool {
+        let crash =
+            matches!(fault, Fault::Crash { process, .. } if process == Process::Coordinator);
+        let held_up = crash && self.leader.is_none();
+        if held_up {
+            self.election = self.election.min(self.now);
+        }
+        !held_up
     }
 
     fn strike(&mut self, fault: Fault) -> Result<(), Broken> {
