@@ -227,33 +227,10 @@ impl Run {
     ///
     /// The system's.
     pub fn kill(&mut self) -> Result<ExitStatus> {
-        if self.beneath && self.ended()?.is_none() {
-            self.kill_beneath();
-        }
-        self.child.kill()?;
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.ended()? {
-                return Ok(status);
-            }
-            ensure!(
-                since.elapsed() < BURIAL,
-                "process {} was killed and is still there after {BURIAL:?}",
-                self.pid()
-            );
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-
-    /// Kills the program beneath the child, which would go on by itself when the child is gone.
-    fn kill_beneath(&self) {
-        let pid = self.pid();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        for child in children.unwrap_or_default().split_whitespace() {
-            let mut kill = Command::new("sh");
-            kill.args(["-c", r#"kill -9 "$0""#, child])
-                .stderr(Stdio::null());
-            drop(kill.status());
+        if self.beneath {
+            kill_traced(&mut self.child)
+        } else {
+            kill(&mut self.child)
         }
     }
 
@@ -278,17 +255,11 @@ impl Run {
     ///
     /// It hangs: with what it said.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.ended()? {
-                return Ok(status);
-            }
-            if since.elapsed() > PATIENCE {
-                self.kill()?;
-                bail!("wordcount hung for {PATIENCE:?}: {}", self.said());
-            }
-            std::thread::sleep(Duration::from_millis(2));
+        if let Some(status) = wait_for(&mut self.child, PATIENCE)? {
+            return Ok(status);
         }
+        self.kill()?;
+        bail!("wordcount hung for {PATIENCE:?}: {}", self.said());
     }
 
     /// The batches that its statistics tell of, in their order: txid and records. A line cut by a kill is left out.
@@ -305,6 +276,50 @@ impl Run {
             .map(|text| line(text).unwrap_or_else(|| panic!("not a line of statistics: {text}")))
             .collect()
     }
+}
+
+/// Waits for a process's end, so long; none if it is still there.
+pub(crate) fn wait_for(child: &mut Child, longest: Duration) -> Result<Option<ExitStatus>> {
+    let since = Instant::now();
+    // Most are short, and of those there are many.
+    let mut pause = Duration::from_micros(200);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if since.elapsed() > longest {
+            return Ok(None);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(2));
+    }
+}
+
+/// Kills a process and waits until it is gone.
+fn kill(child: &mut Child) -> Result<ExitStatus> {
+    child.kill()?;
+    let gone = wait_for(child, BURIAL)?;
+    gone.with_context(|| {
+        format!(
+            "process {} was killed and is still there after {BURIAL:?}",
+            child.id()
+        )
+    })
+}
+
+/// Kills a tracer, and before it the program beneath, which would go on by itself when the tracer is gone.
+pub(crate) fn kill_traced(tracer: &mut Child) -> Result<ExitStatus> {
+    if tracer.try_wait()?.is_none() {
+        let pid = tracer.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            let mut kill = Command::new("sh");
+            kill.args(["-c", r#"kill -9 "$0""#, child])
+                .stderr(Stdio::null());
+            drop(kill.status());
+        }
+    }
+    kill(tracer)
 }
 
 impl Drop for Run {

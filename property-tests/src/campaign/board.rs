@@ -129,8 +129,8 @@ impl fmt::Display for Figures {
             ("  before the first batch was sealed", self.before_first),
             ("  between the first batch and the last", self.in_window),
             ("  after the last batch was sealed", self.after_last),
-            ("  in a start, before it had said so", self.at_start),
-            ("  in a start, right after such a kill", self.twice),
+            ("  in a start, before it had gone on", self.at_start),
+            ("  in a start right after such a kill", self.twice),
             ("  with the ledger in ZooKeeper", self.zookeeper),
             ("  with an opaque spout", self.opaque),
         ] {

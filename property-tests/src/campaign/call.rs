@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 pub struct SystemCall {
     /// What it is at then.
     pub name: &'static str,
+    /// As `strace` is told.
     call: &'static str,
     /// Only on this file of the state directory.
     file: Option<&'static str>,
@@ -18,6 +19,10 @@ pub struct SystemCall {
     zookeeper: Option<bool>,
 }
 
+// Not every machine has all calls of a kind; `strace` leaves those out that it does not know.
+const RENAME: &str = "?rename,?renameat,?renameat2";
+const UNLINK: &str = "?unlink,?unlinkat";
+const MKDIR: &str = "?mkdir,?mkdirat";
 const LEDGER: &str = "LEDGER.tmp";
 const FOLDER: &str = "";
 
@@ -60,7 +65,7 @@ const ALL: [SystemCall; 16] = [
     of_ledger("ledger file: before it is made", "openat", LEDGER, (1, 8)),
     of_ledger("ledger file: before its write", "write", LEDGER, (1, 8)),
     of_ledger("ledger file: before its sync", "fdatasync", LEDGER, (1, 8)),
-    of_ledger("ledger file: before its renaming", "rename", LEDGER, (1, 8)),
+    of_ledger("ledger file: before its renaming", RENAME, LEDGER, (1, 8)),
     of_ledger(
         "ledger file: before its folder's sync",
         "fsync",
@@ -76,11 +81,11 @@ const ALL: [SystemCall; 16] = [
     of_any("any file: before a write", "write", (1, 60)),
     of_any("any file: before fdatasync", "fdatasync", (1, 20)),
     of_any("any file: before fsync", "fsync", (1, 15)),
-    of_any("any file: before a renaming", "rename", (1, 6)),
-    of_any("any file: before a removal", "unlink", (1, 3)),
+    of_any("any file: before a renaming", RENAME, (1, 6)),
+    of_any("any file: before a removal", UNLINK, (1, 3)),
     of_any("any file: before it is opened", "openat", (20, 200)),
     of_any("any file: before it is cut", "ftruncate", (1, 4)),
-    of_any("any folder: before it is made", "mkdir", (1, 4)),
+    of_any("any folder: before it is made", MKDIR, (1, 4)),
     of_socket("ZooKeeper: before a request is sent", "writev"),
     of_socket("ZooKeeper: sent, before the answer is read", "recvfrom"),
 ];

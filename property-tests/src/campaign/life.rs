@@ -95,7 +95,8 @@ impl Matter {
             fixed: format!("--spout {spout}{memory}"),
             batch_lines: &[10, 20, 40],
             kills: 25,
-            grows: false,
+            // Then what is read again after a kill is more than before.
+            grows: number % 8 == 1,
         }
     }
 }

@@ -1,11 +1,17 @@
 //! Calls of the file system, as `strace` tells them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::program::{kill_traced, wait_for};
+
+/// Far more than any traced run takes.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a program did, in the order in which it was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,13 +110,23 @@ fn traced(program: &mut Command, calls: &str) -> Result<Vec<Call>> {
             traced.env(name, value);
         }
     }
-    let ended = traced.output().context("strace cannot be run")?;
-    ensure!(
-        ended.status.success(),
-        "the traced program failed: {}\n{}",
-        String::from_utf8_lossy(&ended.stdout),
-        String::from_utf8_lossy(&ended.stderr)
-    );
+    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+    traced
+        .stdin(Stdio::null())
+        .stdout(File::create(&out)?)
+        .stderr(File::create(&err)?);
+    let mut child = traced.spawn().context("strace cannot be run")?;
+    let ended = wait_for(&mut child, PATIENCE)?;
+    let said = || {
+        let text = |file| fs::read(file).unwrap_or_default();
+        let all = [text(&out), text(&err)].concat();
+        String::from_utf8_lossy(&all).into_owned()
+    };
+    let Some(ended) = ended else {
+        kill_traced(&mut child)?;
+        bail!("the traced program hung for {PATIENCE:?}: {}", said());
+    };
+    ensure!(ended.success(), "the traced program failed: {}", said());
     read(&told)
 }
 

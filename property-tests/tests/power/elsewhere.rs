@@ -31,10 +31,8 @@ fn run(
         .enable_all()
         .build()
         .unwrap();
-    let (sealed, tell): (fn(u64), fn(&str)) = match tells {
-        true => (say_sealed, say),
-        false => (quiet, |_| {}),
-    };
+    let sealed = if tells { say_sealed } else { quiet };
+    let tell = if tells { say } else { |_: &str| {} };
     runtime.block_on(async {
         if let Some(record) = ledger {
             elsewhere::put(connection, record).await?;

@@ -1,7 +1,8 @@
 //! Method: crash, with the loss of power. A real run on a real directory is traced call by call, and its disk made anew as of a call,
 //! without what was not synced, or with a part of it; the next run must go on from there, miss nothing that was said to be sealed, and
-//! come to a plain recount, with its ledger on that disk or in ZooKeeper, which loses nothing. Bytes of a good directory are flipped, cut and lost: a run on it gives an error or the right counts.
-//! `FULMAR_SEED` repeats what was drawn; `FULMAR_FULL=1` takes every call. Tracing takes `strace`; where it is not, that part is skipped.
+//! come to a plain recount; with its ledger on that disk, or in ZooKeeper, which loses nothing. Bytes of a good directory are flipped,
+//! cut and lost: a run on it gives an error or the right counts. `FULMAR_SEED` repeats what was drawn; `FULMAR_FULL=1` takes every call.
+//! Tracing takes `strace`; where it is not, that part is skipped.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
