@@ -307,6 +307,11 @@ fn what_cannot_be_put_to_the_test_is_refused() {
         "{text}"
     );
     let text = complaint(|| {
+        let ordeal = Ordeal::of(|rig| orders(rig.spout().records(some_orders(3)), rig.sink()));
+        ordeal.seeds(7..7).run();
+    });
+    assert_eq!(text, "there is no seed in 7..7");
+    let text = complaint(|| {
         survives(|_| -> Topology { panic!("no such file") });
     });
     assert!(

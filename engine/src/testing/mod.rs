@@ -3,8 +3,10 @@
 //! A [`Rig`] makes the spouts and sinks of a topology of yours; a [`Trial`] runs it batch by batch; [`survives`], or an [`Ordeal`], runs
 //! it in hundreds of worlds.
 //!
-//! The seeded world is the real cores of coordinator, workers, sources and sinks under simulated time, network, disks and ledger. One seed stands for one [`Plan`]: a topology, its data, and what goes wrong when. [`World::run`] runs it, step by step in one thread,
-//! and compares what is sealed, shown and published with a direct recount, by code that shares nothing with the engine's.
+//! The seeded world is the real cores of coordinator, workers, sources and sinks under simulated time, network, disks and ledger. It has
+//! topologies of its own, too: one seed stands for one [`Plan`], of a topology, its data, and what goes wrong when. [`World::run`] runs
+//! it, step by step in one thread, and compares what is sealed, shown and published with a direct recount, by code that shares nothing
+//! with the engine's.
 //!
 //! ```
 //! use fulmar::testing::{Plan, World};

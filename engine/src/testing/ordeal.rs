@@ -125,23 +125,21 @@ impl<R: Rigged> Ordeal<R> {
     }
 
     fn go_through(&self, asked: &Asked) -> Result<Figures, String> {
-        let Known {
-            stand,
-            spouts,
-            weight,
-            ..
-        } = self.without_faults()?;
+        if asked.seeds.is_empty() {
+            return Err(format!("there is no seed in {:?}", asked.seeds));
+        }
+        let known = self.without_faults()?;
         let mut figures = Figures::default();
         for seed in asked.seeds.clone() {
-            let plan = draw::around(seed, spouts.clone(), weight);
-            let (of_world, violation) = self.world(&plan, &stand, None)?;
+            let plan = draw::around(seed, known.spouts.clone(), known.weight);
+            let (of_world, violation) = self.world(&plan, &known, None)?;
             figures.add(&of_world);
-            let few = violation.map(|violation| self.with_few_faults(&plan, violation, &stand));
+            let few = violation.map(|violation| self.with_few_faults(&plan, violation, &known));
             let few = few.transpose()?;
             if asked.told {
                 let plan = few.as_ref().map_or(&plan, |(plan, _)| plan);
                 eprintln!("{}", Told(plan, u32::MAX));
-                self.world(plan, &stand, Some(Box::new(|line| eprintln!("{line}"))))?;
+                self.world(plan, &known, Some(Box::new(|line| eprintln!("{line}"))))?;
             }
             if let Some((few, violation)) = few {
                 return Err(verdict(&few, &violation, plan.faults.len()));
@@ -154,11 +152,12 @@ impl<R: Rigged> Ordeal<R> {
     fn world(
         &self,
         plan: &Plan,
-        stand: &Stand,
+        known: &Known,
         tell: Option<Box<dyn FnMut(String)>>,
     ) -> Result<(Figures, Option<Violation>), String> {
         let end: End<R> = Rc::new(RefCell::new(None));
-        let scene = Rehearsal::new(plan, self.make.clone(), stand, end.clone())?;
+        let scene = Rehearsal::new(plan, self.make.clone(), &known.stand, end.clone())?;
+        let scene = scene.of_weight(known.weight);
         let report = World::run_scene(plan, Box::new(scene), tell);
         let mut violation = report.violation;
         if let (None, Some((trial, handles)), Some(then)) =
@@ -178,7 +177,7 @@ impl<R: Rigged> Ordeal<R> {
         &self,
         plan: &Plan,
         violation: Violation,
-        stand: &Stand,
+        known: &Known,
     ) -> Result<(Plan, Violation), String> {
         let (mut few, mut violation) = (plan.clone(), violation);
         let mut run = few.faults.len();
@@ -187,7 +186,7 @@ impl<R: Rigged> Ordeal<R> {
             while at < few.faults.len() {
                 let mut fewer = few.clone();
                 fewer.faults.drain(at..few.faults.len().min(at + run));
-                match self.world(&fewer, stand, None)?.1 {
+                match self.world(&fewer, known, None)?.1 {
                     Some(found) => (few, violation) = (fewer, found),
                     None => at += run,
                 }
@@ -287,7 +286,7 @@ impl<R: Rigged> Ordeal<R> {
                     .collect()
             });
         let a_batch = trial.calm().delivered / CUTS as u64;
-        let weight = (a_batch / BATCH).clamp(1, 16);
+        let weight = (a_batch / BATCH).clamp(1, 100);
         let known = Known {
             stand,
             spouts,
@@ -374,7 +373,7 @@ fn verdict(plan: &Plan, violation: &Violation, faults: usize) -> String {
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").unwrap_or("");
     let few = match plan.faults.len() {
-        0 => "no fault is needed".into(),
+        0 => "no fault is needed: the order of messages is enough".into(),
         1 => format!("of {faults} faults this one is enough"),
         few => format!("of {faults} faults these {few} are enough"),
     };

@@ -49,6 +49,7 @@ pub(super) struct Rehearsal<R: Rigged> {
     stand: Stand,
     props: Props,
     executors: u16,
+    weight: u32,
     drafts: BTreeMap<Attempt, Draft>,
     /// Which reading of each partition an attempt comes from, by spout.
     salts: BTreeMap<(Attempt, usize), Vec<u32>>,
@@ -80,6 +81,7 @@ impl<R: Rigged> Rehearsal<R> {
             stand,
             props,
             executors: plan.tasks(),
+            weight: 1,
             drafts: BTreeMap::new(),
             salts: BTreeMap::new(),
             sealed: Vec::new(),
@@ -87,6 +89,12 @@ impl<R: Rigged> Rehearsal<R> {
             readings: Vec::new(),
             end,
         })
+    }
+
+    /// Whose batches take so many times as many steps as those of the world's own topologies.
+    pub(super) fn of_weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
     }
 
     /// What a source sent is what lies in its ranges, each record once, but for those that this reading left out.
@@ -178,6 +186,10 @@ impl<R: Rigged> Scene for Rehearsal<R> {
 
     fn states(&self) -> usize {
         self.props.states.len()
+    }
+
+    fn weight(&self) -> u32 {
+        self.weight
     }
 
     fn release(&self, more: u64) -> bool {

@@ -28,6 +28,10 @@ pub(super) trait Scene {
     fn dead_letters(&self) -> Box<dyn Sink<DeadLetter>>;
     /// How many states the topology has.
     fn states(&self) -> usize;
+    /// How many times as many steps its batches take as those of the world's own topologies.
+    fn weight(&self) -> u32 {
+        1
+    }
 
     /// More can be read: so many records of each partition. Says whether there is still more to come.
     fn release(&self, more: u64) -> bool;

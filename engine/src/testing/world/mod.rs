@@ -182,8 +182,9 @@ impl World {
     fn live(&mut self) -> Result<(), Broken> {
         while !self.over {
             self.step += 1;
-            if self.step > self.plan.calm.saturating_add(PATIENCE) {
-                return Err(self.stuck());
+            let patience = PATIENCE * self.scene.weight();
+            if self.step > self.plan.calm.saturating_add(patience) {
+                return Err(self.stuck(patience));
             }
             self.go_wrong()?;
             if self.now >= self.next_due() {
@@ -200,10 +201,10 @@ impl World {
         Ok(())
     }
 
-    fn stuck(&self) -> Broken {
+    fn stuck(&self, patience: u32) -> Broken {
         let leader = self.leader.and_then(|slot| self.terms[slot].as_ref());
         format!(
-            "not everything is sealed {PATIENCE} steps after the last fault: {} batches are; the coordinator is {:?}",
+            "not everything is sealed {patience} steps after the last fault: {} batches are; the coordinator is {:?}",
             self.oracle.txid(),
             leader.map(Term::standing)
         )
