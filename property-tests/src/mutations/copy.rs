@@ -16,6 +16,9 @@ use super::{Found, root};
 /// What the worlds are built of.
 const PACKAGES: [&str; 3] = ["state", "coordinator", "engine"];
 
+/// What runs worlds until one breaks a rule.
+const FIRST: &str = include_str!("../../mutations/first.rs");
+
 /// Far more than the worlds of all seeds take: a fault that makes one of them stand still must not make the check do so.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -63,6 +66,7 @@ impl Copy {
         let members = members.context("Cargo.toml has no line of members")?;
         let manifest = manifest.replace(members, &format!("members = {PACKAGES:?}"));
         fs::write(self.folder.join("Cargo.toml"), manifest)?;
+        fs::write(self.folder.join("engine/examples/first.rs"), FIRST)?;
         Ok(())
     }
 
@@ -118,35 +122,23 @@ impl Copy {
     ///
     /// That it does not compile, or that its worlds stand still.
     pub fn first(&mut self, seeds: u64) -> Result<Option<Found>> {
-        let worlds = self.build()?;
-        let child = Command::new(worlds)
-            .args([
-                "--seeds",
-                &format!("0..{seeds}"),
-                "--threads",
-                "1",
-                "--no-shrink",
-            ])
+        let child = Command::new(self.build()?)
+            .arg(seeds.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .context("the worlds cannot be started")?;
-        let mut child = Killed(child);
-        let told = child.tells()?;
-        let Some(line) = told.lines().find(|line| line.starts_with("seed ")) else {
-            ensure!(
-                told.contains(" worlds a second"),
-                "the worlds ended without their figures:\n{told}"
-            );
+        let told = Killed(child).tells()?;
+        if told == "nothing\n" {
             return Ok(None);
-        };
-        let parts = line.strip_prefix("seed ").and_then(|line| {
-            let (seed, rest) = line.split_once(", step ")?;
-            let (_, what) = rest.split_once(": ")?;
-            Some((seed.parse().ok()?, what.to_owned()))
+        }
+        let found = told.strip_prefix("found ").and_then(|told| {
+            let (seed, what) = told.split_once(' ')?;
+            let (seed, what) = (seed.parse().ok()?, what.trim_end().to_owned());
+            Some(Found { seed, what })
         });
-        let (seed, what) = parts.with_context(|| format!("not what worlds says: {line}"))?;
-        Ok(Some(Found { seed, what }))
+        let found = found.with_context(|| format!("the worlds ended with {told:?}"))?;
+        Ok(Some(found))
     }
 
     /// The program that runs worlds. Built for many small changes, not for speed.
@@ -156,7 +148,7 @@ impl Copy {
         let output = Command::new(cargo)
             .args(["build", "--quiet", "--release", "--package", "fulmar"])
             .args(["--no-default-features", "--features", "testing"])
-            .args(["--example", "sim"])
+            .args(["--example", "first"])
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_BUILD_BUILD_DIR", &target)
@@ -172,7 +164,7 @@ impl Copy {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        Ok(target.join("release/examples/sim"))
+        Ok(target.join("release/examples/first"))
     }
 }
 
