@@ -130,10 +130,6 @@ impl SimSpout {
             index,
         }
     }
-
-    pub(super) fn index(&self) -> usize {
-        self.index
-    }
 }
 
 impl Spout for SimSpout {
