@@ -3,7 +3,7 @@
 use fulmar::testing::{Bug, DiskFault, Fault, Figures, Phase, Plan, Process, World};
 
 /// Without optimisation a world takes ten times as long.
-const SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 2_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 600 } else { 2_000 };
 
 #[test]
 fn whatever_goes_wrong_each_world_ends_right() {

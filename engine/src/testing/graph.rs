@@ -213,19 +213,15 @@ impl Graph {
 
     /// The places of the states, in the order in which the topology makes them.
     pub(super) fn states(&self) -> Vec<usize> {
-        self.places(|node| matches!(node, Node::State { .. }))
+        let nodes = self.nodes.iter().enumerate();
+        let states = nodes.filter(|(_, node)| node.yields() == Yields::State);
+        states.map(|(place, _)| place).collect()
     }
 
     /// Whether the state at a place holds pairs of numbers.
     pub(super) fn keeps_pairs(&self, place: usize) -> bool {
         let keeps = Keeps::Bounds;
         matches!(self.nodes.get(place), Some(Node::State { keeps: kept, .. }) if *kept == keeps)
-    }
-
-    fn places(&self, wanted: impl Fn(&Node) -> bool) -> Vec<usize> {
-        let nodes = self.nodes.iter().enumerate();
-        let found = nodes.filter(|(_, node)| wanted(node));
-        found.map(|(place, _)| place).collect()
     }
 
     /// What is wrong with it, in words.
@@ -267,9 +263,9 @@ impl Graph {
         }
     }
 
-    /// The graph without some nodes and all that cannot be without them; a merge becomes the input that it has left.
-    pub(super) fn without(&self, gone: &[usize]) -> Graph {
-        self.rewired(gone, |_| None)
+    /// The graph without a node and all that cannot be without it; a merge becomes the input that it has left.
+    pub(super) fn without(&self, place: usize) -> Graph {
+        self.rewired(place, None)
     }
 
     /// The graph without a node, whose readers read what it read; nothing for a node that has no input or is a state.
@@ -284,16 +280,16 @@ impl Graph {
             Node::Query { from, .. } => from,
             mut node => *node.inputs_mut().into_iter().next()?,
         };
-        Some(self.rewired(&[place], |_| Some(instead)))
+        Some(self.rewired(place, Some(instead)))
     }
 
-    fn rewired(&self, gone: &[usize], instead: impl Fn(usize) -> Option<usize>) -> Graph {
+    fn rewired(&self, gone: usize, instead: Option<usize>) -> Graph {
         let mut nodes = Vec::new();
         let mut moved: Vec<Option<usize>> = Vec::new();
         for (place, node) in self.nodes.iter().enumerate() {
             let mut node = *node;
-            if gone.contains(&place) {
-                moved.push(instead(place).and_then(|other| moved[other]));
+            if place == gone {
+                moved.push(instead.and_then(|other| moved[other]));
                 continue;
             }
             if let Node::Merge { left, right } = node

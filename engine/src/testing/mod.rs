@@ -17,6 +17,8 @@
 //! assert_eq!(report.violation, None);
 //! assert_eq!(report.digest, World::run(&plan).digest);
 //! ```
+//!
+//! A plan is its own text, to be changed and read again; [`shrink`] leaves out of a plan that fails whatever does not matter.
 
 mod bug;
 mod calm;

@@ -37,8 +37,8 @@ pub(super) fn build(plan: &Plan, wells: &Arc<Wells>, desk: &Desk) -> crate::plan
                 spout,
                 behind_shuffle,
             } => {
-                let spout = SimSpout::new(wells, spout.into());
-                let records = topology.spout(format!("spout {}", spout.index()), spout);
+                let name = format!("spout {spout}");
+                let records = topology.spout(name, SimSpout::new(wells, spout.into()));
                 Made::Stream(match behind_shuffle {
                     true => checked(&records.shuffle()),
                     false => checked(&records),

@@ -176,7 +176,7 @@ impl Candidates<'_> {
                 Node::Spout { spout, .. } => Some(*spout),
                 _ => None,
             };
-            cut.push((graph.without(&[place]), spout));
+            cut.push((graph.without(place), spout));
         }
         cut.sort_by_key(|(graph, _)| graph.nodes.len());
         for (graph, spout) in cut {

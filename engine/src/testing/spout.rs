@@ -134,10 +134,6 @@ impl SimSpout {
             index,
         }
     }
-
-    pub(super) fn index(&self) -> usize {
-        self.index
-    }
 }
 
 impl Spout for SimSpout {

@@ -46,14 +46,19 @@ impl FromStr for Plan {
             expected: error.code.to_string(),
         })?;
         plan.faults.sort_by_key(|(step, _)| *step);
-        plan.check().map_err(PlanError::Impossible)?;
+        plan.check()?;
         Ok(plan)
     }
 }
 
 impl Plan {
-    /// Whether a world can be made of it.
-    fn check(&self) -> Result<(), String> {
+    /// Whether a world can be made of it, as of every plan that was drawn, read or simplified: for plans that a program changed.
+    pub fn check(&self) -> Result<(), PlanError> {
+        self.mistake()
+            .map_or(Ok(()), |mistake| Err(PlanError::Impossible(mistake)))
+    }
+
+    fn mistake(&self) -> Option<String> {
         let numbers = [
             ("workers", u64::from(self.workers), 50),
             ("executors", self.executors.into(), 50),
@@ -66,18 +71,18 @@ impl Plan {
         ];
         for (what, found, most) in numbers {
             if !(1..=most).contains(&found) {
-                return Err(format!("{what} are {found}, expected 1 to {most}"));
+                return Some(format!("{what} are {found}, expected 1 to {most}"));
             }
         }
         if let Some(slow) = self.slow.filter(|slow| *slow >= self.tasks()) {
             let tasks = self.tasks();
-            return Err(format!(
+            return Some(format!(
                 "slow is executor {slow}, expected one below {tasks}"
             ));
         }
         for (index, spout) in self.spouts.iter().enumerate() {
             if !(1..=50).contains(&spout.partitions.len()) {
-                return Err(format!(
+                return Some(format!(
                     "spout {index} has {} partitions, expected 1 to 50, of which any may be empty",
                     spout.partitions.len()
                 ));
@@ -88,11 +93,11 @@ impl Plan {
             let spout = self.spouts.get(usize::from(spout));
             let values = spout.and_then(|spout| spout.partitions.get(usize::from(partition)));
             if values.is_none_or(|values| values.len() <= offset as usize) {
-                return Err(format!(
+                return Some(format!(
                     "poison at {at:?}, where no spout has a record; expected (spout, partition, offset), each from 0"
                 ));
             }
         }
-        self.graph.check(self.spouts.len())
+        self.graph.check(self.spouts.len()).err()
     }
 }
