@@ -32,6 +32,7 @@ mod look;
 mod oracle;
 mod ordeal;
 mod plan;
+mod quiet;
 mod random;
 mod rehearsal;
 mod report;

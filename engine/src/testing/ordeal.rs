@@ -10,6 +10,7 @@ use fulmar_state::{DeadLetter, TxId};
 
 use super::draw;
 use super::plan::{Plan, Promise, SpoutPlan};
+use super::quiet::quietly;
 use super::rehearsal::{End, Make, Rehearsal, difference, tables, unequal};
 use super::report::{Figures, Violation};
 use super::rig::{Rig, Rigged, Stand};
@@ -134,7 +135,10 @@ impl<R: Rigged> Ordeal<R> {
             let plan = draw::around(seed, known.spouts.clone(), known.weight);
             let (of_world, violation) = self.world(&plan, &known, None)?;
             figures.add(&of_world);
-            let few = violation.map(|violation| self.with_few_faults(&plan, violation, &known));
+            let few = violation.map(|violation| {
+                // What there is to say was said the first time.
+                quietly(|| self.with_few_faults(&plan, violation, &known))
+            });
             let few = few.transpose()?;
             if asked.told {
                 let plan = few.as_ref().map_or(&plan, |(plan, _)| plan);
@@ -158,7 +162,8 @@ impl<R: Rigged> Ordeal<R> {
         let end: End<R> = Rc::new(RefCell::new(None));
         let scene = Rehearsal::new(plan, self.make.clone(), &known.stand, end.clone())?;
         let scene = scene.of_weight(known.weight);
-        let report = World::run_scene(plan, Box::new(scene), tell);
+        let run = || World::run_scene(plan, Box::new(scene), tell);
+        let report = quietly(run);
         let mut violation = report.violation;
         if let (None, Some((trial, handles)), Some(then)) =
             (&violation, &mut *end.borrow_mut(), &self.then)
@@ -234,7 +239,7 @@ impl<R: Rigged> Ordeal<R> {
     fn calm_run(&self) -> Result<(Trial, Known), String> {
         let rig = Rig::new();
         let stand = rig.stand();
-        let made = catch_unwind(AssertUnwindSafe(|| (self.make)(&rig)));
+        let made = quietly(|| catch_unwind(AssertUnwindSafe(|| (self.make)(&rig))));
         let made = made.map_err(|panic| {
             format!(
                 "the closure that makes the topology panicked: {}",
@@ -262,8 +267,7 @@ impl<R: Rigged> Ordeal<R> {
                 let released = lengths.iter().map(|length| length * cut / CUTS).collect();
                 stock.tap(|tap| tap.released = Some(released));
             }
-            trial
-                .try_advance()
+            quietly(|| trial.try_advance())
                 .map_err(|error| format!("without any fault, {error}"))?;
         }
         let spout =

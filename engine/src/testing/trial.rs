@@ -1,6 +1,7 @@
 //! A topology run by hand, batch by batch, with nothing that goes wrong.
 
 use std::fmt;
+use std::time::Duration;
 
 use fulmar_state::{DeadLetter, TxId, Value, codec};
 
@@ -19,12 +20,15 @@ const BATCH_MS: u64 = 1_000;
 /// A topology that a test runs by hand: what it feeds becomes a batch when it says so, and everything can be looked at in between.
 ///
 /// Made by [`Rig::trial`](super::Rig::trial). It has no threads, no disk, no faults, and its own time: the first batch is of
-/// 1,700,000,000,000 ms since 1970, each next one of a second later. What a test asks wrongly (a spout, a sink or a type
+/// 1,700,000,000,000 ms since 1970, each next one of a second later, unless
+/// more is to [pass](Trial::pass). What a test asks wrongly (a spout, a sink or a type
 /// that is not there) panics and says what is.
 pub struct Trial {
     calm: Calm,
     props: Props,
     shelf: Shelf,
+    /// The next batch's time.
+    time_ms: u64,
 }
 
 impl Trial {
@@ -34,7 +38,13 @@ impl Trial {
         let dead_letters = Box::new(DeadSink(shelf.clone()));
         let calm = Calm::new(plan, executors, dead_letters);
         let calm = calm.map_err(|reason| Error::Halted { reason })?;
-        Ok(Trial { calm, props, shelf })
+        let time_ms = BEGIN_MS;
+        Ok(Trial {
+            calm,
+            props,
+            shelf,
+            time_ms,
+        })
     }
 
     /// Gives a spout records, which the next batch will hold.
@@ -64,7 +74,7 @@ impl Trial {
     }
 
     pub(super) fn try_advance(&mut self) -> Result<TxId, String> {
-        let time_ms = BEGIN_MS + BATCH_MS * self.calm.txid().0;
+        let time_ms = self.time_ms;
         let (mut careful, mut skip) = (false, Vec::new());
         while let Some(cause) = self.calm.read(time_ms, careful, &skip)? {
             match cause.origin.clone() {
@@ -84,7 +94,14 @@ impl Trial {
             self.calm.rewind()?;
         }
         self.calm.seal()?;
+        self.time_ms += BATCH_MS;
         Ok(self.calm.txid())
+    }
+
+    /// Lets time pass: the next batch is so much later, in whole milliseconds.
+    pub fn pass(&mut self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.time_ms = self.time_ms.saturating_add(ms);
     }
 
     /// Processes what sources have sent elsewhere as the next batch; answers what user code failed with, if it did.
