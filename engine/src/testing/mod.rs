@@ -28,7 +28,7 @@ mod spout;
 mod world;
 
 pub use bug::Bug;
-pub use fault::{DiskFault, Fate, Fault, Process};
+pub use fault::{DiskFault, Fate, Fault, Kind, Process};
 pub use plan::{Plan, Poison, Promise, Shape, SpoutPlan};
 pub use report::{Figures, Phase, Report, Struck, Violation};
 pub use world::World;

@@ -113,35 +113,32 @@ impl Oracle {
         Ok(())
     }
 
-    /// The ledger's positions are where the sealed batches end, and each goes on where the one before ended.
-    pub(super) fn positions_are_right(
-        &self,
-        record: &LedgerRecord,
-        spout: usize,
-    ) -> Result<(), Broken> {
-        let name = format!("spout {spout}");
-        let mut at: BTreeMap<u64, u32> = BTreeMap::new();
-        for batch in &self.sealed {
-            for ((_, partition), (from, to)) in
-                batch.ranges.iter().filter(|((of, _), _)| *of == spout)
-            {
-                let stands = at.entry(*partition).or_default();
-                if stands != from {
-                    return Err(format!(
-                        "{} reads partition {partition} of {name} from {from}, the batch before ended at {stands}",
-                        batch.attempt
-                    ));
-                }
-                *stands = *to;
-            }
-        }
-        for (partition, stands) in at {
-            let found = record.positions.get(&name, &partition.to_string());
-            if found.and_then(offset_of) != Some(stands) {
+    /// The ledger's positions are where the sealed batches end.
+    pub(super) fn positions_are_right(&self, record: &LedgerRecord) -> Result<(), Broken> {
+        for ((spout, partition), stands) in &self.ends {
+            let found = record
+                .positions
+                .get(&format!("spout {spout}"), &partition.to_string());
+            if found.and_then(offset_of) != Some(*stands) {
                 return Err(format!(
-                    "the ledger has {found:?} of partition {partition} of {name}, sealed is up to {stands}"
+                    "I1: the ledger has {found:?} of partition {partition} of spout {spout}, sealed is up to {stands}"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// A sealed batch goes on where the one before ended.
+    pub(super) fn goes_on(&mut self, batch: &Sealed) -> Result<(), Broken> {
+        for ((spout, partition), (from, to)) in &batch.ranges {
+            let stands = self.ends.entry((*spout, *partition)).or_default();
+            if stands != from {
+                return Err(format!(
+                    "I1: {} reads partition {partition} of spout {spout} from {from}, the batch before ended at {stands}",
+                    batch.attempt
+                ));
+            }
+            *stands = *to;
         }
         Ok(())
     }
@@ -158,9 +155,8 @@ impl Oracle {
                 partitions.map(move |(partition, values)| (spout, partition as u64, values.len()))
             });
         partitions.all(|(spout, partition, length)| {
-            let mut batches = self.sealed.iter().rev();
-            let last = batches.find_map(|batch| batch.ranges.get(&(spout, partition)));
-            last.map_or(0, |(_, to)| *to) as usize == length
+            let end = self.ends.get(&(spout, partition));
+            end.copied().unwrap_or_default() as usize == length
         })
     }
 

@@ -3,16 +3,18 @@
 
 mod account;
 mod evaluate;
+mod flow;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fulmar_coordinator::{LedgerRecord, PartitionMove};
-use fulmar_state::{Attempt, Epoch, Generation, TxId};
+use fulmar_state::{Attempt, Epoch, Generation, StateId, TxId};
 
 use super::disk::Note;
 use super::plan::Plan;
 use super::shape::{Item, Key};
 use super::spout::Record;
+use flow::Flows;
 
 /// A broken rule, in words.
 pub(super) type Broken = String;
@@ -20,6 +22,8 @@ pub(super) type Broken = String;
 /// What a reader saw of one executor's share of a state.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
+    /// The step at which somebody asked.
+    pub(super) asked: u32,
     pub(super) executor: u16,
     pub(super) state: usize,
     pub(super) txid: TxId,
@@ -31,6 +35,8 @@ pub(super) struct Reading {
 struct Durable {
     highest: Generation,
     folded: TxId,
+    /// What each state's data holds.
+    data: BTreeMap<StateId, TxId>,
     log: BTreeMap<TxId, (Attempt, Option<Attempt>)>,
 }
 
@@ -56,6 +62,8 @@ pub(super) struct Oracle {
     sent: BTreeMap<Attempt, Vec<Record>>,
     /// What sources said they read, by attempt and spout.
     reads: BTreeMap<(Attempt, usize), Vec<PartitionMove>>,
+    /// The newest attempt that was read of each batch, by spout.
+    newest_read: BTreeMap<(TxId, usize), Attempt>,
     /// What spouts that promise the same yielded first, in the knowledge of a term.
     first: BTreeMap<(Epoch, TxId, usize), Content>,
     /// Parts of outboxes that each worker hands over with an attempt.
@@ -63,11 +71,29 @@ pub(super) struct Oracle {
     taken: BTreeMap<Key, Vec<Item>>,
     readings: Vec<Reading>,
     pub(super) folds: u64,
+    /// What passes the links.
+    flows: Flows,
+    /// The newest rewind of each term.
+    told: BTreeMap<Epoch, Generation>,
+    /// Up to where everything is sealed, by spout and partition.
+    ends: BTreeMap<(usize, u64), u32>,
+    /// What was shown to whoever asked at a step: worker, state.
+    views: BTreeMap<(u32, u16, usize), TxId>,
+    /// What each executor has shown last, by state.
+    shown: BTreeMap<(u16, usize), TxId>,
+    states: usize,
 }
 
 impl Oracle {
-    pub(super) fn new(plan: &Plan) -> Self {
+    /// For a topology of so many states and edges.
+    pub(super) fn new(plan: &Plan, states: usize, edges: usize) -> Self {
         Oracle {
+            flows: Flows::new(edges, plan.tasks().into(), plan.spouts.len()),
+            told: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            views: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            states,
             plan: plan.clone(),
             workers: vec![Durable::default(); plan.workers.into()],
             newest: Epoch(0),
@@ -75,6 +101,7 @@ impl Oracle {
             issued: BTreeSet::new(),
             sent: BTreeMap::new(),
             reads: BTreeMap::new(),
+            newest_read: BTreeMap::new(),
             first: BTreeMap::new(),
             handed: BTreeMap::new(),
             taken: BTreeMap::new(),
@@ -102,7 +129,36 @@ impl Oracle {
         if self.issued.insert(attempt) {
             return Ok(());
         }
-        Err(format!("{attempt} is issued twice"))
+        Err(format!("I6: {attempt} is issued twice"))
+    }
+
+    /// A coordinator tells its workers to rewind.
+    pub(super) fn rewinds(&mut self, generation: Generation) -> Result<(), Broken> {
+        if generation.epoch > self.newest {
+            return Err(format!(
+                "I3: workers are told to rewind to {generation}, the ledger is of epoch {}",
+                self.newest
+            ));
+        }
+        let told = self.told.entry(generation.epoch).or_default();
+        if generation < *told {
+            return Err(format!(
+                "I6: workers are told to rewind to {generation} after {told}"
+            ));
+        }
+        *told = generation;
+        Ok(())
+    }
+
+    /// A worker says that it has rewound.
+    pub(super) fn has_rewound(&self, worker: u16, generation: Generation) -> Result<(), Broken> {
+        let highest = self.workers[usize::from(worker)].highest;
+        if highest < generation {
+            return Err(format!(
+                "I3: worker {worker} says that it has rewound to {generation}, durably it has only to {highest}"
+            ));
+        }
+        self.parts_have_rewound(worker, generation)
     }
 
     /// A source sends records.
@@ -114,8 +170,29 @@ impl Oracle {
     }
 
     /// A source has read its share.
-    pub(super) fn read(&mut self, attempt: Attempt, spout: usize, moves: &[PartitionMove]) {
+    /// Says whether it yielded something else than the last time.
+    pub(super) fn read(&mut self, attempt: Attempt, spout: usize, moves: &[PartitionMove]) -> bool {
         self.reads.insert((attempt, spout), moves.to_vec());
+        let before = (attempt.txid, spout);
+        let before = self.newest_read.insert(before, attempt);
+        before.is_some_and(|before| self.content(before, spout) != self.content(attempt, spout))
+    }
+
+    /// Whether a worker has something durably that is not sealed.
+    pub(super) fn has_prepared(&self) -> bool {
+        let mut newest = self
+            .workers
+            .iter()
+            .map(|durable| durable.log.last_key_value());
+        newest.any(|newest| newest.is_some_and(|(txid, _)| *txid > self.txid()))
+    }
+
+    /// How many sealed batches hold nothing.
+    pub(super) fn empty(&self) -> u64 {
+        self.sealed
+            .iter()
+            .filter(|batch| batch.records.is_empty())
+            .count() as u64
     }
 
     /// A coordinator hears of a read of a batch in flight.
@@ -148,19 +225,20 @@ impl Oracle {
     pub(super) fn announced(&self, attempt: Attempt) -> Result<(), Broken> {
         match self.attempt(attempt.txid) {
             Some(sealed) if sealed == attempt => Ok(()),
-            sealed => Err(format!("{attempt} is announced, sealed is {sealed:?}")),
+            sealed => Err(format!("I5: {attempt} is announced, sealed is {sealed:?}")),
         }
     }
 
     /// A worker's disk was written.
     pub(super) fn written(&mut self, worker: u16, notes: &[Note]) -> Result<(), Broken> {
+        let mut gone = TxId::ZERO;
         for note in notes {
             let sealed = self.txid();
             let durable = &mut self.workers[usize::from(worker)];
             match *note {
-                Note::Put(attempt, _) if attempt.generation < durable.highest => {
+                Note::Put(attempt, _) if attempt.generation != durable.highest => {
                     return Err(format!(
-                        "I3: worker {worker} prepares {attempt} after it was rewound to {}",
+                        "I3: worker {worker} prepares {attempt}, it was rewound to {}",
                         durable.highest
                     ));
                 }
@@ -173,8 +251,9 @@ impl Oracle {
                     durable.log.insert(attempt.txid, (attempt, base));
                 }
                 Note::Delete(txid) => {
-                    let gone = durable.log.remove(&txid);
-                    if let Some((attempt, _)) = gone.filter(|_| txid <= sealed) {
+                    let entry = durable.log.remove(&txid);
+                    if let Some((attempt, _)) = entry.filter(|_| txid <= sealed) {
+                        gone = gone.max(txid);
                         self.may_go(worker, attempt)?;
                     }
                 }
@@ -185,6 +264,14 @@ impl Oracle {
                             durable.highest
                         ));
                     }
+                    let mut states = (0..self.states as u16).map(StateId);
+                    let data = |state| durable.data.get(&state).copied().unwrap_or_default();
+                    if let Some(state) = states.find(|state| data(*state) < folded) {
+                        return Err(format!(
+                            "I7: worker {worker} says that all is folded up to {folded}, state {state} holds {}",
+                            data(state)
+                        ));
+                    }
                     self.folds += u64::from(folded > durable.folded);
                     (durable.highest, durable.folded) = (highest, folded);
                     if folded > sealed {
@@ -192,6 +279,18 @@ impl Oracle {
                             "I4: worker {worker} has folded {folded}, sealed is {sealed}"
                         ));
                     }
+                }
+                Note::Folded(state, upto) if upto > sealed => {
+                    return Err(format!(
+                        "I4: worker {worker} folds state {state} up to {upto}, sealed is {sealed}"
+                    ));
+                }
+                Note::Folded(state, upto) => drop(durable.data.insert(state, upto)),
+                Note::Done if gone > durable.folded => {
+                    return Err(format!(
+                        "I7: worker {worker} removes its entry of batch {gone}, folded is {}",
+                        durable.folded
+                    ));
                 }
                 Note::Done => self.is_durable(worker)?,
             }
@@ -250,13 +349,19 @@ impl Oracle {
         }
         let attempts = self.chain(record, before)?;
         for attempt in attempts {
+            let live = self.told.get(&attempt.generation.epoch).copied();
+            if live != Some(attempt.generation) || attempt.generation.epoch != record.epoch {
+                return Err(format!(
+                    "I6: epoch {} seals {attempt}, its newest rewind is {live:?}",
+                    record.epoch
+                ));
+            }
+            self.is_complete(attempt)?;
             let sealed = self.account(attempt)?;
+            self.goes_on(&sealed)?;
             self.sealed.push(sealed);
         }
-        for spout in 0..self.plan.spouts.len() {
-            self.positions_are_right(record, spout)?;
-        }
-        Ok(())
+        self.positions_are_right(record)
     }
 
     /// The attempts that a record seals, by the workers' logs, in their order (I1, I2).
@@ -299,14 +404,14 @@ impl Oracle {
         items.sort_unstable();
         match self.taken.get(&key) {
             Some(before) if *before != items => Err(format!(
-                "{key:?} comes again as {items:?}, it was {before:?}"
+                "I5: {key:?} comes again as {items:?}, it was {before:?}"
             )),
             Some(_) => Ok(()),
             None => {
                 let mut later = self.taken.keys();
                 let same = |other: &&Key| other.0 == key.0 && other.2 == key.2 && other.1 > key.1;
                 if let Some(later) = later.find(same) {
-                    return Err(format!("{key:?} comes first after {later:?}"));
+                    return Err(format!("I5: {key:?} comes first after {later:?}"));
                 }
                 self.taken.insert(key, items);
                 Ok(())
@@ -322,6 +427,17 @@ impl Oracle {
                 self.txid()
             ));
         }
+        let worker = reading.executor / self.plan.executors;
+        let view = (reading.asked, worker, reading.state);
+        let pinned = *self.views.entry(view).or_insert(reading.txid);
+        let shown = self.shown.entry((reading.executor, reading.state));
+        let before = shown.or_default();
+        if pinned != reading.txid || *before > reading.txid {
+            return Err(format!(
+                "I5: {reading:?} is shown, in the same view is {pinned}, before was {before}"
+            ));
+        }
+        *before = reading.txid;
         self.readings.push(reading);
         Ok(())
     }

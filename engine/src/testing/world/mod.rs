@@ -10,11 +10,12 @@ mod weather;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use fulmar_coordinator::{Event, SpoutInfo, Term as Candidate, WriterId};
+use fulmar_coordinator::{CauseKind, Event, SpoutInfo, Term as Candidate, WriterId};
 use fulmar_state::{Attempt, StateId};
 
 use super::bug::Bug;
 use super::disk::Disk;
+use super::fault::Kind;
 use super::ledger::SimLedger;
 use super::links::{Actor, Cast, Links, Mail, TERMS};
 use super::oracle::{Broken, Oracle, Reading};
@@ -27,7 +28,7 @@ use crate::message::{Envelope, ReadState, ToExecutor, ToRecorder};
 use crate::operator::Merging;
 use crate::worker::spouts_of;
 
-use process::Process;
+use process::{NEVER, Process};
 use sabotage::Sabotage;
 use term::Term;
 use weather::Weather;
@@ -118,6 +119,8 @@ impl World {
         figures.folds = world.oracle.folds;
         figures.reads = world.oracle.readings() as u64;
         figures.dead = world.oracle.dead();
+        figures.empty = world.oracle.empty();
+        figures.longest_calm = u64::from(world.step.saturating_sub(plan.calm));
         let step = world.step;
         Report {
             digest: world.digest,
@@ -172,7 +175,7 @@ impl World {
             desk,
             readings: Arc::default(),
             before_last: None,
-            oracle: Oracle::new(plan),
+            oracle: Oracle::new(plan, states.len(), edges as usize),
             digest: plan.seed,
             figures: Figures::default(),
             trace,
@@ -225,8 +228,7 @@ impl World {
 
     /// One message arrives, or one part does what it has to do.
     fn take_turn(&mut self, from: usize, to: usize) -> Result<(), Broken> {
-        let slow = if self.calm { None } else { self.plan.slow };
-        if slow.is_some_and(|slow| usize::from(slow) == to) && self.random.percent(90) {
+        if self.is_slow(to) {
             self.now += 10;
             return Ok(());
         }
@@ -267,11 +269,12 @@ impl World {
             let (to, mail) = match envelope {
                 Envelope::Executor(id, message) => {
                     self.overhear(from, &message);
+                    self.oracle.passes(from, id, &message)?;
                     (Actor::Executor(id), Mail::Executor(message))
                 }
                 Envelope::Source(index, message) => (Actor::Source(index), Mail::Source(message)),
                 Envelope::Recorder(message) => {
-                    self.overhear_part(worker, &message);
+                    self.overhear_part(worker, &message)?;
                     (Actor::Recorder(worker), Mail::Recorder(message))
                 }
                 Envelope::Flusher(job) => (Actor::Flusher(worker), Mail::Flusher(job)),
@@ -286,6 +289,7 @@ impl World {
                     continue;
                 }
                 Envelope::Coordinator(event) => {
+                    self.check_report(from, worker, &event)?;
                     self.report(from, worker, event);
                     continue;
                 }
@@ -308,6 +312,22 @@ impl World {
         Ok(())
     }
 
+    /// What parts tell coordinators is of the rewind that they know, and durable.
+    fn check_report(&self, from: Actor, worker: u16, event: &Event) -> Result<(), Broken> {
+        match event {
+            Event::Read { attempt, .. } | Event::Failed { attempt, .. } => {
+                self.oracle.is_live(from, attempt.generation, "reports")
+            }
+            Event::Ack { attempt, .. } => self.oracle.is_live(from, attempt.generation, "acks"),
+            Event::Rewound {
+                generation,
+                outcome: Ok(()),
+                ..
+            } => self.oracle.has_rewound(worker, *generation),
+            _ => Ok(()),
+        }
+    }
+
     /// A worker tells every coordinator that there is: each decides by itself what concerns it.
     pub(super) fn report(&mut self, from: Actor, worker: u16, event: Event) {
         if let Event::Read {
@@ -317,7 +337,9 @@ impl World {
             ..
         } = &event
         {
-            self.oracle.read(*attempt, *spout, &report.moves);
+            if self.oracle.read(*attempt, *spout, &report.moves) {
+                self.struck(Kind::OtherReplay);
+            }
         }
         if let (
             Event::Rewound {
@@ -327,6 +349,13 @@ impl World {
         ) = (&event, &mut self.workers[usize::from(worker)])
         {
             process.heard = true;
+        }
+        if let Event::Failed { cause, .. } = &event {
+            match cause.kind {
+                CauseKind::User => self.struck(Kind::PoisonError),
+                CauseKind::Panic => self.struck(Kind::PoisonPanic),
+                _ => {}
+            }
         }
         let sender = self.cast.index(from);
         let Some(last) = self.terms.iter().rposition(Option::is_some) else {
@@ -350,13 +379,15 @@ impl World {
     }
 
     /// The oracle sees what sinks are to be given.
-    fn overhear_part(&mut self, worker: u16, message: &ToRecorder) {
+    fn overhear_part(&mut self, worker: u16, message: &ToRecorder) -> Result<(), Broken> {
         if let ToRecorder::Part(part) = message {
             let attempt: Attempt = part.batch.attempt;
             let parts = part.outbox.iter();
             let parts = parts.map(|part| (part.sink.clone(), part.partition));
             self.oracle.handed(attempt, worker, parts.collect());
+            self.oracle.hands_over(part.executor, attempt)?;
         }
+        Ok(())
     }
 
     /// The worker that a part belongs to.
@@ -371,7 +402,11 @@ impl World {
 
     /// The oracle looks at what became of the step: sinks, readers, and disks that broke.
     fn step_oracle(&mut self) -> Result<(), Broken> {
-        let fresh = self.desk.with(|taken| std::mem::take(&mut taken.fresh));
+        let (fresh, refused) = self.desk.with(|taken| {
+            let fresh = std::mem::take(&mut taken.fresh);
+            (fresh, std::mem::take(&mut taken.refused))
+        });
+        self.count_strikes(refused);
         for (key, items) in fresh {
             self.oracle.took(key, items)?;
         }
@@ -402,7 +437,7 @@ impl World {
         for state in 0..states {
             let first = worker * self.plan.executors;
             let reads = (first..first + self.plan.executors)
-                .map(|executor| reading(&self.readings, executor, state))
+                .map(|executor| reading(&self.readings, self.step, executor, state))
                 .collect();
             let state = StateId(state as u16);
             let mail = Mail::Recorder(ToRecorder::Read { state, reads });
@@ -418,6 +453,7 @@ impl World {
         let sealed = self.oracle.txid();
         let mut workers = self.workers.iter();
         self.calm
+            && self.links.next_release() == NEVER
             && leader.is_some_and(Term::is_drained)
             && self.oracle.is_whole_input_sealed()
             && workers.all(|worker| {
@@ -440,7 +476,7 @@ impl World {
 }
 
 /// Reads one executor's share of a state.
-fn reading(to: &Arc<Mutex<Vec<Reading>>>, executor: u16, state: usize) -> ReadState {
+fn reading(to: &Arc<Mutex<Vec<Reading>>>, asked: u32, executor: u16, state: usize) -> ReadState {
     let to = to.clone();
     Box::new(move |shard| {
         let shard: &mut Shard = shard
@@ -460,6 +496,7 @@ fn reading(to: &Arc<Mutex<Vec<Reading>>>, executor: u16, state: usize) -> ReadSt
             }
         }
         let reading = Reading {
+            asked,
             executor,
             state,
             txid: view.txid(),
