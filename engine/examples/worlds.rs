@@ -4,6 +4,9 @@ use std::time::Instant;
 
 use fulmar::testing::{Bug, Figures, Plan, World};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[allow(
     clippy::disallowed_methods,
     reason = "the figures tell how many worlds a second are run"

@@ -17,7 +17,7 @@ impl Oracle {
         let mut records = self.sent.get(&attempt).cloned().unwrap_or_default();
         records.sort_unstable();
         if let Some(poison) = records.iter().find(|record| record.poison != 0) {
-            return Err(format!("{attempt} is sealed although {poison:?} fails"));
+            return Err(format!("I2: {attempt} is sealed although {poison:?} fails"));
         }
         let mut ranges = BTreeMap::new();
         for spout in 0..self.plan.spouts.len() {
@@ -44,7 +44,7 @@ impl Oracle {
         };
         match records.iter().find(|record| !inside(record)) {
             Some(outside) => Err(format!(
-                "{outside:?} of {attempt} is outside of what was read"
+                "I1: {outside:?} of {attempt} is outside of what was read"
             )),
             None => Ok(Sealed {
                 attempt,
@@ -85,7 +85,7 @@ impl Oracle {
             };
             if !fine {
                 return Err(format!(
-                    "{attempt} is sealed with {:?} at offset {offset} of partition {partition} of spout {spout}, which yields {due:?}",
+                    "I1: {attempt} is sealed with {:?} at offset {offset} of partition {partition} of spout {spout}, which yields {due:?}",
                     own.get(&offset)
                 ));
             }
@@ -101,7 +101,7 @@ impl Oracle {
         let key = (attempt.generation.epoch, attempt.txid, spout);
         let Some(first) = self.first.get(&key) else {
             return Err(format!(
-                "{attempt} is sealed, its coordinator never heard of its read"
+                "I2: {attempt} is sealed, its coordinator never heard of its read"
             ));
         };
         let again = self.content(attempt, spout);
@@ -196,7 +196,7 @@ impl Oracle {
         for reading in last {
             if reading.txid != self.txid() {
                 return Err(format!(
-                    "executor {} shows batch {}, sealed is {}",
+                    "I5: executor {} shows batch {}, sealed is {}",
                     reading.executor,
                     reading.txid,
                     self.txid()
@@ -207,7 +207,7 @@ impl Oracle {
                 let other = owners.insert((reading.state, *key), reading.executor);
                 if let Some(other) = other {
                     return Err(format!(
-                        "executors {other} and {} both show key {key} of state {}",
+                        "I5: executors {other} and {} both show key {key} of state {}",
                         reading.executor, reading.state
                     ));
                 }
@@ -216,7 +216,7 @@ impl Oracle {
         let due = &all[all.len() - 1].states;
         match whole == *due {
             true => Ok(owners),
-            false => Err(format!("the states are {whole:?}, due are {due:?}")),
+            false => Err(format!("I5: the states are {whole:?}, due are {due:?}")),
         }
     }
 
@@ -248,7 +248,7 @@ impl Oracle {
         let misses = due
             .iter()
             .find(|(key, items)| found.get(*key) != Some(*items));
-        Err(format!("a sink took {differs:?}, due is {misses:?}"))
+        Err(format!("I5: a sink took {differs:?}, due is {misses:?}"))
     }
 
     /// Each poison record that a sealed batch holds became one dead letter, and nothing else did.
@@ -277,7 +277,7 @@ impl Oracle {
         for ((_, txid, _), items) in self.taken.iter().filter(|((sink, ..), _)| sink == DEAD) {
             for (id, _) in items {
                 if !found.insert((*id, *txid)) {
-                    return Err(format!("record {id:x} became two dead letters"));
+                    return Err(format!("I5: record {id:x} became two dead letters"));
                 }
             }
         }
@@ -287,7 +287,7 @@ impl Oracle {
         let surplus = found.difference(&due).next();
         match (missing, surplus) {
             (None, None) => Ok(()),
-            differs => Err(format!("dead letters missing, surplus: {differs:x?}")),
+            differs => Err(format!("I5: dead letters missing, surplus: {differs:x?}")),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the plan says goes wrong, at its step, and what is counted of it when it strikes.
 
+use fulmar_coordinator::Event;
+
 use super::super::disk::{News, Waits};
 use super::super::fault::{Fault, Kind, Process};
 use super::super::links::Actor;
@@ -298,6 +300,27 @@ impl World {
         self.oracle.written(worker, &notes)
     }
 
+    /// What parts tell coordinators is of the rewind that they know, and durable.
+    pub(super) fn check_report(
+        &self,
+        from: Actor,
+        worker: u16,
+        event: &Event,
+    ) -> Result<(), Broken> {
+        match event {
+            Event::Read { attempt, .. } | Event::Failed { attempt, .. } => {
+                self.oracle.is_live(from, attempt.generation, "reports")
+            }
+            Event::Ack { attempt, .. } => self.oracle.is_live(from, attempt.generation, "acks"),
+            Event::Rewound {
+                generation,
+                outcome: Ok(()),
+                ..
+            } => self.oracle.has_rewound(worker, *generation),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts what spouts, sinks and the ledger have met.
     pub(super) fn count_strikes(&mut self, refused: u8) {
         for _ in 0..self.wells.take_failures() {
@@ -308,23 +331,6 @@ impl World {
         }
         for kind in std::mem::take(&mut self.ledger.struck) {
             self.struck(kind);
-        }
-    }
-
-    /// A message reaches the ledger.
-    pub(super) fn deliver_to_ledger(
-        &mut self,
-        from: usize,
-        mail: super::Mail,
-    ) -> Result<(), Broken> {
-        match (self.cast.actor(from), mail) {
-            (Actor::Term(slot), super::Mail::Request(request)) => {
-                match self.cut_off(slot, request)? {
-                    Some(request) => self.answer(slot, request),
-                    None => Ok(()),
-                }
-            }
-            _ => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The world: one more shell around the engine's cores, in which a seed decides whose turn it is.
 
 mod fault;
+mod ledger;
 mod process;
 mod sabotage;
 mod term;
@@ -312,22 +313,6 @@ impl World {
         Ok(())
     }
 
-    /// What parts tell coordinators is of the rewind that they know, and durable.
-    fn check_report(&self, from: Actor, worker: u16, event: &Event) -> Result<(), Broken> {
-        match event {
-            Event::Read { attempt, .. } | Event::Failed { attempt, .. } => {
-                self.oracle.is_live(from, attempt.generation, "reports")
-            }
-            Event::Ack { attempt, .. } => self.oracle.is_live(from, attempt.generation, "acks"),
-            Event::Rewound {
-                generation,
-                outcome: Ok(()),
-                ..
-            } => self.oracle.has_rewound(worker, *generation),
-            _ => Ok(()),
-        }
-    }
-
     /// A worker tells every coordinator that there is: each decides by itself what concerns it.
     pub(super) fn report(&mut self, from: Actor, worker: u16, event: Event) {
         if let Event::Read {
@@ -336,10 +321,9 @@ impl World {
             report,
             ..
         } = &event
+            && self.oracle.read(*attempt, *spout, &report.moves)
         {
-            if self.oracle.read(*attempt, *spout, &report.moves) {
-                self.struck(Kind::OtherReplay);
-            }
+            self.struck(Kind::OtherReplay);
         }
         if let (
             Event::Rewound {

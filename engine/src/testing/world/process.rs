@@ -153,7 +153,6 @@ impl World {
         self.break_rules(to, worker, &mail)?;
         let workers = self.plan.workers;
         let executors = self.plan.executors;
-        let disk = self.disks[at].clone();
         let Some(process) = &mut self.workers[at] else {
             return Ok(());
         };
@@ -177,7 +176,7 @@ impl World {
                 cores.recorder.step(message)
             }
             (Actor::Flusher(_), Mail::Flusher(job)) => {
-                let done = job.run(&disk);
+                let done = job.run(&self.disks[at]);
                 vec![Envelope::Recorder(ToRecorder::Folded(done))]
             }
             (Actor::Publisher(_), Mail::Publisher(message)) => {

@@ -14,7 +14,6 @@ use futures::FutureExt as _;
 use futures::future::ready;
 
 use super::super::bug::Bug;
-use super::super::fault::Kind;
 use super::super::ledger::{Answer, Counter, Request};
 use super::super::links::{Actor, Mail, TERMS};
 use super::super::oracle::Broken;
@@ -49,7 +48,7 @@ pub(super) struct Term {
     /// Until then it stands still.
     pub(super) frozen: u64,
     /// Its session with the ledger has ended.
-    expired: bool,
+    pub(super) expired: bool,
     /// When it hears of that.
     pub(super) deposed: u64,
     drained: bool,
@@ -221,53 +220,6 @@ impl World {
         let (from, to) = (Actor::Term(slot), Actor::Ledger);
         let (from, to) = (self.cast.index(from), self.cast.index(to));
         self.links.push(from, to, Mail::Request(request));
-    }
-
-    /// The newest coordinator's session ends: another one is elected, and later it hears of it.
-    pub(super) fn expire(&mut self, ms: u64) -> Result<(), Broken> {
-        let leader = self.leader.and_then(|slot| self.terms[slot].as_mut());
-        let Some(term) = leader else {
-            return Ok(());
-        };
-        term.expired = true;
-        term.deposed = self.now + ms * 1000;
-        self.struck(Kind::Expire);
-        self.start_term()
-    }
-
-    /// The ledger carries a request out.
-    pub(super) fn apply(&mut self, request: Request) -> Result<Answer, Broken> {
-        let mut applied = Vec::new();
-        let answer = self.ledger.answer(request, self.step, &mut applied);
-        self.sealed(&applied)?;
-        Ok(answer)
-    }
-
-    /// A request reaches the ledger.
-    pub(super) fn answer(&mut self, slot: usize, request: Request) -> Result<(), Broken> {
-        let answer = match &self.terms[slot] {
-            Some(term) if term.expired => request.expired(),
-            _ => self.apply(request)?,
-        };
-        let from = self.cast.index(Actor::Ledger);
-        let to = self.cast.index(Actor::Term(slot));
-        self.links.push(from, to, Mail::Answer(answer));
-        Ok(())
-    }
-
-    /// The ledger has applied writes.
-    pub(super) fn sealed(&mut self, applied: &[LedgerRecord]) -> Result<(), Broken> {
-        for record in applied {
-            self.note(record.txid().0 << 16 | record.epoch.0);
-            self.tell(|| {
-                format!(
-                    "the ledger holds {:?} of epoch {}",
-                    record.sealed, record.epoch
-                )
-            });
-            self.oracle.applied(record)?;
-        }
-        Ok(())
     }
 
     pub(super) fn deliver_to_term(&mut self, slot: usize, mail: Mail) -> Result<(), Broken> {

@@ -3,16 +3,11 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::super::fault::Kind;
-use super::super::ledger::{Answer, Request};
 use super::super::links::{Actor, Mail};
-use super::super::oracle::Broken;
 use super::World;
 
 /// A place where processes are: workers from 0, coordinators from 100.
 pub(super) type Place = usize;
-
-/// How long a coordinator waits for the ledger's answer, in microseconds.
-const DEADLINE: u64 = 50_000;
 
 #[derive(Default)]
 pub(super) struct Weather {
@@ -164,40 +159,5 @@ impl World {
             self.struck(Kind::SlowExecutor);
         }
         true
-    }
-
-    /// A request that comes to the ledger while the two do not hear each other: lost, answered without being heard, or held up.
-    pub(super) fn cut_off(
-        &mut self,
-        slot: usize,
-        request: Request,
-    ) -> Result<Option<Request>, Broken> {
-        let now = self.now;
-        self.weather.ledger_cuts.retain(|cut| cut.until > now);
-        let mut cuts = self.weather.ledger_cuts.iter_mut();
-        let Some(cut) = cuts.find(|cut| cut.from == Some(100 + slot)) else {
-            return Ok(Some(request));
-        };
-        let (until, first) = (cut.until, !std::mem::replace(&mut cut.struck, true));
-        if first {
-            self.struck(Kind::LedgerCut);
-        }
-        let from = self.cast.index(Actor::Term(slot));
-        let ledger = self.cast.index(Actor::Ledger);
-        match self.random.below(3) {
-            0 => {
-                self.links.push_front(from, ledger, Mail::Request(request));
-                self.links.hold(from, ledger, until);
-            }
-            how => {
-                let unanswered: Answer = request.unanswered();
-                if how == 1 {
-                    drop(self.apply(request)?);
-                }
-                self.links.push(ledger, from, Mail::Answer(unanswered));
-                self.links.hold(ledger, from, now + DEADLINE);
-            }
-        }
-        Ok(None)
     }
 }
