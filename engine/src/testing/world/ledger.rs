@@ -45,7 +45,7 @@ impl World {
             how => {
                 let unanswered: Answer = request.unanswered();
                 if how == 1 {
-                    drop(self.apply(request)?);
+                    drop(self.apply(slot, request)?);
                 }
                 self.links.push(ledger, from, Mail::Answer(unanswered));
                 self.links.hold(ledger, from, now + DEADLINE);
@@ -54,8 +54,12 @@ impl World {
         Ok(None)
     }
 
-    /// The ledger carries a request out.
-    fn apply(&mut self, request: Request) -> Result<Answer, Broken> {
+    /// The ledger carries a request out, unless the session that it came in has ended.
+    fn apply(&mut self, slot: usize, request: Request) -> Result<Answer, Broken> {
+        let term = self.terms[slot].as_ref();
+        if term.is_some_and(|term| term.expired) {
+            return Ok(request.expired());
+        }
         let mut applied = Vec::new();
         let answer = self.ledger.answer(request, self.step, &mut applied);
         self.sealed(&applied)?;
@@ -64,10 +68,7 @@ impl World {
 
     /// A request reaches the ledger.
     fn answer(&mut self, slot: usize, request: Request) -> Result<(), Broken> {
-        let answer = match &self.terms[slot] {
-            Some(term) if term.expired => request.expired(),
-            _ => self.apply(request)?,
-        };
+        let answer = self.apply(slot, request)?;
         let from = self.cast.index(Actor::Ledger);
         let to = self.cast.index(Actor::Term(slot));
         self.links.push(from, to, Mail::Answer(answer));
