@@ -59,8 +59,9 @@ pub(super) struct Disk {
 
 #[derive(Default)]
 struct Health {
-    /// What waits for a write, and for a look.
+    /// What waits for a write, for a write of a fold, and for a look.
     writes: VecDeque<DiskFault>,
+    folds: VecDeque<DiskFault>,
     looks: VecDeque<DiskFault>,
     /// The process is to die of it.
     deadly: bool,
@@ -106,10 +107,11 @@ impl Disk {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn arm(&self, fault: DiskFault) {
+    pub(super) fn arm(&self, fault: DiskFault, in_fold: bool) {
         let mut health = self.health();
         match fault {
             DiskFault::Unreadable => health.looks.push_back(fault),
+            _ if in_fold => health.folds.push_back(fault),
             _ => health.writes.push_back(fault),
         }
     }
@@ -118,6 +120,7 @@ impl Disk {
     pub(super) fn mend(&self) {
         let mut health = self.health();
         health.writes.clear();
+        health.folds.clear();
         health.looks.clear();
     }
 
@@ -171,7 +174,11 @@ impl Disk {
                 ..fine(Some(error("the process is dying")))
             };
         }
-        let Some(fault) = health.writes.pop_front() else {
+        let in_fold = match waits {
+            Waits::Flusher => health.folds.pop_front(),
+            Waits::Recorder => None,
+        };
+        let Some(fault) = in_fold.or_else(|| health.writes.pop_front()) else {
             return fine(None);
         };
         health.news.struck.push(fault.kind());

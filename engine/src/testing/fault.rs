@@ -139,6 +139,13 @@ pub enum Fault {
         /// How.
         fault: DiskFault,
     },
+    /// The same, but a fault of the next write strikes at the next write of a fold.
+    Fold {
+        /// Whose.
+        worker: u16,
+        /// How.
+        fault: DiskFault,
+    },
     /// The next so many reads of a spout fail.
     Spout {
         /// Which spout.
@@ -353,7 +360,7 @@ impl Fault {
             Fault::Delay { .. } => Kind::Delay,
             Fault::Unknown(_) => Kind::Unknown,
             Fault::Stale(_) => Kind::Stale,
-            Fault::Disk { fault, .. } => fault.kind(),
+            Fault::Disk { fault, .. } | Fault::Fold { fault, .. } => fault.kind(),
             Fault::Spout { .. } => Kind::SpoutError,
             Fault::Comes { .. } => Kind::PartitionComes,
             Fault::Goes { .. } => Kind::PartitionGoes,

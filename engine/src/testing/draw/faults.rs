@@ -114,10 +114,14 @@ fn fault(random: &mut Random, kind: Kind, plan: &Plan) -> Fault {
         | Kind::SyncError
         | Kind::SlowDisk
         | Kind::DeadlyWrite
-        | Kind::DiskRead => Fault::Disk {
-            worker,
-            fault: disk(random, kind),
-        },
+        | Kind::DiskRead => {
+            let fault = disk(random, kind);
+            // Folds are few, and the only writes while nothing is in flight.
+            match random.percent(40) {
+                true => Fault::Fold { worker, fault },
+                false => Fault::Disk { worker, fault },
+            }
+        }
         Kind::SpoutError | Kind::PartitionComes | Kind::PartitionGoes => spout(random, kind, plan),
         Kind::SinkRefuses => Fault::Sinks {
             times: random.within(1, 4) as u8,

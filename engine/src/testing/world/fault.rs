@@ -94,8 +94,16 @@ impl World {
             Fault::Delay { ms } => self.weather.delays.push_back(ms * 1000),
             Fault::Unknown(fate) => self.ledger.doom(fate),
             Fault::Stale(by) => self.ledger.grow_stale(by),
-            Fault::Disk { worker, fault } => {
-                self.disks[usize::from(worker % self.plan.workers)].arm(fault);
+            Fault::Disk {
+                worker,
+                fault: of_disk,
+            }
+            | Fault::Fold {
+                worker,
+                fault: of_disk,
+            } => {
+                let in_fold = matches!(fault, Fault::Fold { .. });
+                self.disks[usize::from(worker % self.plan.workers)].arm(of_disk, in_fold);
             }
             Fault::Spout { spout, times } => {
                 let spout = usize::from(spout) % self.plan.spouts.len();

@@ -34,8 +34,8 @@ use sabotage::Sabotage;
 use term::Term;
 use weather::Weather;
 
-/// So many steps are enough to seal everything once nothing goes wrong any more: the longest of 20,000 worlds took 8,707, nearly all take
-/// fewer than 2,000 ([`Figures::longest_calm`]).
+/// So many steps are enough to seal everything once nothing goes wrong any more; the longest of 20,000 worlds took 8,707
+/// ([`Figures::longest_calm`], which `worlds A..B` tells).
 const PATIENCE: u32 = 30_000;
 
 /// A seeded world; see the [module](super).
