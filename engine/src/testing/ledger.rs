@@ -5,11 +5,13 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
-use fulmar_coordinator::{Ledger, LedgerRecord, MemoryLedger, Result, Version, WriteOutcome};
+use fulmar_coordinator::{
+    Error, Ledger, LedgerRecord, MemoryLedger, Result, Version, WriteOutcome,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::fault::Fate;
+use super::fault::{Fate, Kind};
 
 /// What is asked of the ledger.
 #[derive(Clone, Debug)]
@@ -21,8 +23,29 @@ pub(super) enum Request {
 /// What it answers.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    Loaded(Held),
+    Loaded(Result<Held>),
     Written(Version, WriteOutcome),
+}
+
+impl Request {
+    /// What a client answers itself when it hears nothing.
+    pub(super) fn unanswered(&self) -> Answer {
+        let what = "the world keeps the ledger's answer back".to_string();
+        match self {
+            Request::Load => Answer::Loaded(Err(Error::Unreachable { what })),
+            Request::Write(_, expected) => Answer::Written(*expected, WriteOutcome::Unknown(what)),
+        }
+    }
+
+    /// What is answered to whoever's session has ended.
+    pub(super) fn expired(&self) -> Answer {
+        let what = "the world has ended it".to_string();
+        let error = Error::SessionLost { what };
+        match self {
+            Request::Load => Answer::Loaded(Err(error)),
+            Request::Write(_, expected) => Answer::Written(*expected, WriteOutcome::Failed(error)),
+        }
+    }
 }
 
 type Held = Option<(LedgerRecord, Version)>;
@@ -37,6 +60,8 @@ pub(super) struct SimLedger {
     stale: VecDeque<u8>,
     /// Writes on their way, by the step at which they arrive.
     late: Vec<(u32, LedgerRecord, Version)>,
+    /// Faults that have struck since the world last looked.
+    pub(super) struck: Vec<Kind>,
     /// Whether it applies every write.
     pub(super) careless: bool,
 }
@@ -75,11 +100,13 @@ impl SimLedger {
         applied: &mut Vec<LedgerRecord>,
     ) -> Answer {
         let (record, expected) = match request {
-            Request::Load => return Answer::Loaded(self.look()),
+            Request::Load => return Answer::Loaded(Ok(self.look())),
             Request::Write(record, expected) => (*record, expected),
         };
         let unknown = |what: &str| Answer::Written(expected, WriteOutcome::Unknown(what.into()));
-        match self.fates.pop_front() {
+        let fate = self.fates.pop_front();
+        self.struck.extend(fate.map(|_| Kind::Unknown));
+        match fate {
             Some(Fate::Lost) => unknown("lost on its way there"),
             Some(Fate::Applied) => {
                 drop(self.write(&record, expected, applied));
@@ -138,7 +165,10 @@ impl SimLedger {
     /// The record, or one that was there before.
     fn look(&mut self) -> Held {
         match self.stale.pop_front().map(usize::from) {
-            Some(by) if by <= self.past.len() => self.past[self.past.len() - by].clone(),
+            Some(by) if by <= self.past.len() => {
+                self.struck.push(Kind::Stale);
+                self.past[self.past.len() - by].clone()
+            }
             _ => self.held.peek(),
         }
     }
@@ -183,7 +213,7 @@ impl Ledger for Counter {
         let answer = self.ask(Request::Load);
         let loaded = async move {
             match answer.await {
-                Answer::Loaded(held) => Ok(held),
+                Answer::Loaded(held) => held,
                 Answer::Written(..) => unreachable!("one call at a time"),
             }
         };

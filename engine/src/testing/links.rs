@@ -178,6 +178,14 @@ impl Links {
         }
     }
 
+    /// Holds everything up that goes to an actor, comes from it, or is for it to do.
+    pub(super) fn hold_actor(&mut self, actor: usize, until: u64) {
+        for other in 0..self.actors {
+            self.hold(other, actor, until);
+            self.hold(actor, other, until);
+        }
+    }
+
     /// When the next link is let go.
     pub(super) fn next_release(&self) -> u64 {
         self.held
@@ -192,7 +200,9 @@ impl Links {
         while let Some(at) = self.held.iter().position(|(until, _)| *until <= now) {
             let (_, link) = self.held.swap_remove(at);
             self.places[link] = NOWHERE;
-            if !self.queues[link].is_empty() {
+            // Whether a part has work to do is not asked while it is held up.
+            let own = link % (self.actors + 1) == 0;
+            if own || !self.queues[link].is_empty() {
                 self.make_ready(link);
             }
         }

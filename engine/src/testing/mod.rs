@@ -48,7 +48,7 @@ mod world;
 pub use bug::Bug;
 pub(crate) use look::Look;
 
-pub use fault::{DiskFault, Fate, Fault, Process};
+pub use fault::{DiskFault, Fate, Fault, Kind, Process};
 pub use graph::{Graph, Keeps, Key, Node};
 pub use ordeal::{Ordeal, survives};
 pub use plan::{Plan, Poison, Promise, SpoutPlan};

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fulmar_state::{Attempt, DeadLetter, TxId};
+use fulmar_state::{Attempt, DeadLetter};
 
 use super::look::Seen;
 use super::plan::Plan;
 use super::rig::{DeadSink, Props, Rig, Rigged, Stand, Tap};
-use super::scene::{Broken, Key, Ranges, Scene};
+use super::scene::{Broken, Key, Ranges, Scene, Sight};
 use super::trial::Trial;
 use crate::message::{ReadState, ToExecutor};
 use crate::sink::Sink;
@@ -35,6 +35,7 @@ struct Draft {
 /// What a reader saw of one executor's share of a state.
 #[derive(Clone, Debug)]
 struct Reading {
+    asked: u32,
     executor: u16,
     state: usize,
     seen: Seen,
@@ -217,10 +218,11 @@ impl<R: Rigged> Scene for Rehearsal<R> {
         self.stand.shelf.refuse(times);
     }
 
-    fn mend(&self) {
+    fn mend(&self) -> bool {
         let taps = self.props.spouts.iter();
         taps.for_each(|(_, stock)| stock.tap(|tap| tap.failing = 0));
         self.stand.shelf.relent();
+        false
     }
 
     fn sent(&mut self, spout: usize, to: u16, message: &ToExecutor) {
@@ -235,9 +237,10 @@ impl<R: Rigged> Scene for Rehearsal<R> {
         }
     }
 
-    fn read(&mut self, attempt: Attempt, spout: usize) {
+    fn read(&mut self, attempt: Attempt, spout: usize) -> bool {
         let salts = self.props.spouts[spout].1.tap(|tap| tap.salts.clone());
         self.salts.insert((attempt, spout), salts);
+        false
     }
 
     fn heard(&mut self, _attempt: Attempt, _spout: usize) {}
@@ -257,11 +260,12 @@ impl<R: Rigged> Scene for Rehearsal<R> {
         self.stand.shelf.fresh()
     }
 
-    fn reading(&self, executor: u16, state: usize) -> ReadState {
+    fn reading(&self, asked: u32, executor: u16, state: usize) -> ReadState {
         let (to, look) = (self.fresh.clone(), self.props.states[state].1);
         Box::new(move |shard| {
             if let Some(seen) = (look.all)(shard) {
                 let reading = Reading {
+                    asked,
                     executor,
                     state,
                     seen,
@@ -272,11 +276,17 @@ impl<R: Rigged> Scene for Rehearsal<R> {
         })
     }
 
-    fn seen(&mut self) -> Vec<TxId> {
+    fn seen(&mut self) -> Vec<Sight> {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let txids = fresh.iter().map(|reading| reading.seen.txid).collect();
+        let sights = fresh.iter().map(|reading| Sight {
+            asked: reading.asked,
+            executor: reading.executor,
+            state: reading.state,
+            txid: reading.seen.txid,
+        });
+        let sights = sights.collect();
         self.readings.append(&mut fresh);
-        txids
+        sights
     }
 
     fn readings(&self) -> usize {

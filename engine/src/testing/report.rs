@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::fault::Fault;
+use super::fault::{Fault, Kind};
 
-/// What the newest coordinator was doing when something went wrong.
+/// What was going on when something went wrong: one of the first five, by the newest coordinator, and any of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// There was none, or it was fencing the ledger.
@@ -17,18 +17,41 @@ pub enum Phase {
     Flying,
     /// A seal was on its way to the ledger.
     Sealing,
+    /// A worker had a batch durably that was not sealed.
+    Prepared,
+    /// A worker's fold was being written.
+    Folding,
+    /// A worker had not published all that was sealed.
+    Publishing,
 }
 
 impl Phase {
     /// All of them, in their order.
-    pub const ALL: [Phase; 5] = [
+    pub const ALL: [Phase; 8] = [
         Phase::Opening,
         Phase::Rewinding,
         Phase::Idle,
         Phase::Flying,
         Phase::Sealing,
+        Phase::Prepared,
+        Phase::Folding,
+        Phase::Publishing,
     ];
+
+    /// How many there are of the newest coordinator: it is in one of them at any time.
+    const OF_COORDINATOR: usize = 5;
 }
+
+/// When nothing is in flight, every worker has rewound to the newest generation, of which nothing was issued: nothing is read or worked
+/// on that could go wrong.
+const NOTHING_TO_DO: &str = "nothing is in flight anywhere";
+
+/// Why a kind of fault cannot strike in a phase.
+const IMPOSSIBLE: [(Kind, Phase, &str); 3] = [
+    (Kind::OtherReplay, Phase::Idle, NOTHING_TO_DO),
+    (Kind::PoisonError, Phase::Idle, NOTHING_TO_DO),
+    (Kind::PoisonPanic, Phase::Idle, NOTHING_TO_DO),
+];
 
 /// How often each kind of fault struck in each phase.
 pub type Struck = [[u64; Phase::ALL.len()]; Fault::KINDS.len()];
@@ -58,6 +81,12 @@ pub struct Figures {
     pub reads: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Sealed batches without a record.
+    pub empty: u64,
+    /// Writes that a loss of power took away.
+    pub lost_writes: u64,
+    /// The most steps that a world took to its end once nothing went wrong any more.
+    pub longest_calm: u64,
     /// Faults by kind and phase.
     pub struck: Struck,
 }
@@ -77,12 +106,38 @@ impl Figures {
             (&mut self.folds, other.folds),
             (&mut self.reads, other.reads),
             (&mut self.dead, other.dead),
+            (&mut self.empty, other.empty),
+            (&mut self.lost_writes, other.lost_writes),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
+        self.longest_calm = self.longest_calm.max(other.longest_calm);
         let cells = self.struck.iter_mut().flatten();
         cells
             .zip(other.struck.iter().flatten())
             .for_each(|(sum, more)| *sum += more);
+    }
+
+    /// How often a kind of fault struck.
+    #[must_use]
+    pub fn strikes(&self, kind: Kind) -> u64 {
+        self.struck[kind as usize][..Phase::OF_COORDINATOR]
+            .iter()
+            .sum()
+    }
+
+    /// The kinds and phases that were not met together, though they can be.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(Kind, Phase)> {
+        let cells = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| Phase::ALL.map(|phase| (kind, phase)));
+        let met = |(kind, phase): &(Kind, Phase)| {
+            self.struck[*kind as usize][*phase as usize] > 0
+                || IMPOSSIBLE
+                    .iter()
+                    .any(|(one, other, _)| (one, other) == (kind, phase))
+        };
+        cells.filter(|cell| !met(cell)).collect()
     }
 }
 
@@ -104,12 +159,17 @@ impl fmt::Display for Figures {
             "{} crashes, {} terms fenced out, {} folds, {} reads, {} dead letters",
             self.crashes, self.fenced, self.folds, self.reads, self.dead
         )?;
-        write!(f, "{:<26}", "fault")?;
+        writeln!(
+            f,
+            "{} empty batches, {} writes lost with the power, {} steps to the end at most",
+            self.empty, self.lost_writes, self.longest_calm
+        )?;
+        write!(f, "{:<26}{:>9}", "fault", "all")?;
         for phase in Phase::ALL {
             write!(f, "{:>10}", format!("{phase:?}"))?;
         }
-        for (kind, row) in Fault::KINDS.iter().zip(&self.struck) {
-            write!(f, "\n{kind:<26}")?;
+        for (kind, row) in Kind::ALL.into_iter().zip(&self.struck) {
+            write!(f, "\n{:<26}{:>9}", kind.name(), self.strikes(kind))?;
             for count in row {
                 write!(f, "{count:>10}")?;
             }

@@ -17,6 +17,16 @@ pub(super) type Key = (String, TxId, u16);
 /// The offsets that a batch read, from and to, by spout and partition.
 pub(super) type Ranges = BTreeMap<(usize, u64), (u32, u32)>;
 
+/// What a reader was shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight {
+    /// The step at which somebody asked.
+    pub(super) asked: u32,
+    pub(super) executor: u16,
+    pub(super) state: usize,
+    pub(super) txid: TxId,
+}
+
 /// The name under which dead letters come.
 pub(super) const DEAD: &str = "dead letters";
 
@@ -39,13 +49,25 @@ pub(super) trait Scene {
     fn fail_reads(&self, spout: usize, times: u64);
     /// The next parts are refused by the sinks that they are offered to.
     fn refuse_parts(&self, times: u8);
-    /// No read fails any more, and no part is refused.
-    fn mend(&self);
+    /// A partition is listed from now on, or no more; says whether that is news.
+    fn list(&self, _spout: usize, _partition: usize, _listed: bool) -> bool {
+        false
+    }
+    /// Whether a partition has ever gone.
+    fn has_gone(&self) -> bool {
+        false
+    }
+    /// How many reads failed and how many parts were refused since the last look, if it is known.
+    fn strikes(&self) -> (u64, u8) {
+        (0, 0)
+    }
+    /// No read fails any more, no part is refused, and every partition is there. Says whether the lists have ever changed.
+    fn mend(&self) -> bool;
 
     /// A source sends chunks and markers to an executor.
     fn sent(&mut self, spout: usize, to: u16, message: &ToExecutor);
-    /// A source has read its share.
-    fn read(&mut self, attempt: Attempt, spout: usize);
+    /// A source has read its share. Says whether it is known to be something else than the last time.
+    fn read(&mut self, attempt: Attempt, spout: usize) -> bool;
     /// A coordinator hears of a read of a batch in flight.
     fn heard(&mut self, attempt: Attempt, spout: usize);
     /// A batch is sealed: what was sent must be exactly what lies in the ranges.
@@ -54,9 +76,9 @@ pub(super) trait Scene {
     fn took(&mut self) -> Result<Vec<Key>, Broken>;
 
     /// A reader of one executor's share of a state.
-    fn reading(&self, executor: u16, state: usize) -> ReadState;
-    /// As of which batches readers saw states since the last look.
-    fn seen(&mut self) -> Vec<TxId>;
+    fn reading(&self, asked: u32, executor: u16, state: usize) -> ReadState;
+    /// What readers were shown since the last look.
+    fn seen(&mut self) -> Vec<Sight>;
     /// How many readings there are.
     fn readings(&self) -> usize;
     /// At the end: whatever readers saw, of which those from `before_last` on saw everything, and what sinks took.

@@ -195,6 +195,8 @@ pub(super) struct Taken {
     pub(super) fresh: Vec<(Key, Vec<Item>)>,
     /// So many parts are refused.
     pub(super) refusing: u8,
+    /// So many were refused since the world last looked.
+    pub(super) refused: u8,
     /// Whether what is refused is said to be taken.
     pub(super) lies: bool,
 }
@@ -212,6 +214,7 @@ impl Desk {
         self.with(|taken| {
             if let Some(left) = taken.refusing.checked_sub(1) {
                 taken.refusing = left;
+                taken.refused += 1;
                 if taken.lies {
                     return Ok(());
                 }

@@ -1,11 +1,12 @@
 //! The world's spouts: what each partition holds, and how it reads again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::fault::Fault;
 use super::plan::{Plan, Poison, Promise};
 use super::random::mixed;
 use crate::spout::{Progress, ReadLimit, Reader, Replays, Spout, SpoutError, Status};
@@ -30,6 +31,12 @@ pub(super) struct Wells {
     openings: AtomicU64,
     /// Spouts that cheat do so no more.
     honest: AtomicBool,
+    /// So many reads failed since the world last looked.
+    failed: AtomicU64,
+    /// Whether a partition has ever gone.
+    gone: AtomicBool,
+    /// Whether the lists differ from what they were at the newest rewind.
+    relisted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -40,6 +47,8 @@ struct Well {
     released: Mutex<Vec<u64>>,
     /// So many reads fail.
     failing: AtomicU64,
+    /// Which partitions can be seen and read.
+    listed: Mutex<Vec<bool>>,
 }
 
 impl Wells {
@@ -67,6 +76,7 @@ impl Wells {
             Well {
                 promise: spout.promise,
                 released: Mutex::new(partitions.iter().map(first).collect()),
+                listed: Mutex::new(listed(plan, index, partitions.len())),
                 partitions,
                 failing: AtomicU64::new(0),
             }
@@ -75,6 +85,34 @@ impl Wells {
             spouts: plan.spouts.iter().enumerate().map(well).collect(),
             openings: AtomicU64::new(0),
             honest: AtomicBool::new(false),
+            failed: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
+            relisted: AtomicBool::new(false),
+        }
+    }
+
+    /// A partition is listed from now on, or no more; says whether that is news.
+    pub(super) fn list(&self, spout: usize, partition: usize, listed: bool) -> bool {
+        let mut all = self.spouts[spout].lists();
+        let Some(before) = all.get_mut(partition) else {
+            return false;
+        };
+        let news = std::mem::replace(before, listed) != listed;
+        self.gone.fetch_or(news && !listed, Relaxed);
+        self.relisted.fetch_or(news, Relaxed);
+        news
+    }
+
+    /// Whether a partition has ever gone.
+    pub(super) fn has_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
+    /// How many reads failed since the last look.
+    pub(super) fn take_failures(&self) -> u64 {
+        match self.failed.load(Relaxed) {
+            0 => 0,
+            _ => self.failed.swap(0, Relaxed),
         }
     }
 
@@ -96,16 +134,47 @@ impl Wells {
         self.spouts[spout].failing.fetch_add(times, Relaxed);
     }
 
-    /// No read fails any more, and none is other than the one before.
-    pub(super) fn mend(&self) {
+    /// No read fails any more, none is other than the one before, and every partition is there. Says whether the lists have
+    /// ever changed.
+    pub(super) fn mend(&self) -> bool {
         self.honest.store(true, Relaxed);
-        self.spouts
-            .iter()
-            .for_each(|well| well.failing.store(0, Relaxed));
+        for (index, well) in self.spouts.iter().enumerate() {
+            well.failing.store(0, Relaxed);
+            let partitions = well.partitions.len();
+            for partition in 0..partitions {
+                self.list(index, partition, true);
+            }
+        }
+        self.relisted.load(Relaxed)
     }
 }
 
+/// A partition whose first fault is that it comes is not there at first.
+fn listed(plan: &Plan, spout: usize, partitions: usize) -> Vec<bool> {
+    let mut first = vec![None; partitions];
+    for (_, fault) in &plan.faults {
+        let (of, partition, there) = match fault {
+            Fault::Comes { spout, partition } => (spout, partition, false),
+            Fault::Goes { spout, partition } => (spout, partition, true),
+            _ => continue,
+        };
+        if usize::from(*of) % plan.spouts.len() == spout
+            && let Some(first) = first.get_mut(usize::from(*partition))
+        {
+            first.get_or_insert(there);
+        }
+    }
+    first
+        .into_iter()
+        .map(|there| there.unwrap_or(true))
+        .collect()
+}
+
 impl Well {
+    fn lists(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn released(&self, partition: usize) -> u64 {
         self.released.lock().unwrap_or_else(PoisonError::into_inner)[partition]
     }
@@ -148,10 +217,9 @@ impl Spout for SimSpout {
     }
 
     fn partitions(&mut self) -> Result<Vec<String>, SpoutError> {
-        let partitions = self.wells.spouts[self.index].partitions.len();
-        Ok((0..partitions)
-            .map(|partition| partition.to_string())
-            .collect())
+        let listed = self.wells.spouts[self.index].lists();
+        let listed = listed.iter().enumerate().filter(|(_, listed)| **listed);
+        Ok(listed.map(|(partition, _)| partition.to_string()).collect())
     }
 
     fn open(&mut self, partition: &str, from: Option<&[u8]>) -> Result<SimReader, SpoutError> {
@@ -203,7 +271,12 @@ impl Reader for SimReader {
         let well = &self.wells.spouts[self.index];
         let fails = |left: u64| left.checked_sub(1);
         if well.failing.fetch_update(Relaxed, Relaxed, fails).is_ok() {
+            self.wells.failed.fetch_add(1, Relaxed);
             return Err(SpoutError::retry("the world lets this read fail"));
+        }
+        if !well.lists()[self.partition] {
+            let what = format!("partition {} is gone while it is read", self.partition);
+            return Err(SpoutError::retry(what));
         }
         let released = well.released(self.partition);
         let (mut records, mut bytes) = (0, 0);

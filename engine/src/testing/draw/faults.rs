@@ -1,95 +1,199 @@
 //! Draws what goes wrong in a world: first how often each kind does, then when.
 
-use super::super::fault::{DiskFault, Fate, Fault, Process};
+use super::super::fault::{DiskFault, Fate, Fault, Kind, Process};
 use super::super::plan::Plan;
 use super::super::random::Random;
 
+/// Of a hundred worlds so many have any given kind: each is also seen alone, and no world drowns in them.
+const PRESENT: u64 = 22;
+
 pub(super) fn draw(random: &mut Random, plan: &Plan) -> Vec<(u32, Fault)> {
     let mut faults: Vec<(u32, Fault)> = Vec::new();
-    let calm = u64::from(plan.calm);
-    for kind in 0..Fault::KINDS.len() {
-        // Most kinds are absent from most worlds, so that each is also seen alone.
+    for kind in Kind::ALL {
         let most = match kind {
-            5..=7 => 6,
-            0 | 8 | 10 => 3,
+            // What the plan holds beside its faults.
+            Kind::OtherReplay | Kind::PoisonError | Kind::PoisonPanic => continue,
+            Kind::Lose | Kind::Repeat | Kind::Delay | Kind::Unknown => 6,
             _ => 2,
         };
-        let count = if random.percent(45) {
+        let rate = if random.percent(PRESENT) {
             random.within(1, most)
         } else {
             0
         };
-        for _ in 0..count {
-            let step = random.within(5, calm - 1) as u32;
-            let fault = fault(random, kind, plan);
-            faults.push((step, fault));
-            // What goes wrong during a recovery matters most.
-            if matches!(fault, Fault::Crash { .. } | Fault::TakeOver) && random.percent(40) {
-                let again = *random.pick(&[0, 1, 2, 8, 10]);
-                let next = step + random.within(1, 60) as u32;
-                if next < plan.calm {
-                    faults.push((next, self::fault(random, again, plan)));
-                }
-            }
+        for _ in 0..rate {
+            add(random, plan, kind, &mut faults);
         }
     }
     // A world without a crash is no test of recovery.
-    if !faults.iter().any(|(_, fault)| fault.kind() < 2) {
-        let step = random.within(20, calm - 1) as u32;
-        let kind = random.below(2) as usize;
-        faults.push((step, fault(random, kind, plan)));
+    if !faults.iter().any(|(_, fault)| fault.is_crash()) {
+        let kind = *random.pick(&[Kind::WorkerCrash, Kind::CoordinatorCrash]);
+        add(random, plan, kind, &mut faults);
     }
     faults.sort_by_key(|(step, _)| *step);
     faults
 }
 
-fn fault(random: &mut Random, kind: usize, plan: &Plan) -> Fault {
+fn add(random: &mut Random, plan: &Plan, kind: Kind, faults: &mut Vec<(u32, Fault)>) {
+    // What strikes before the first batch is as rare as the first steps are few.
+    let first = if random.percent(10) {
+        random.within(1, 60)
+    } else {
+        random.within(5, u64::from(plan.calm) - 1)
+    };
+    let step = first as u32;
+    let fault = fault(random, kind, plan);
+    faults.push((step, fault));
+    // What goes wrong during a recovery matters most.
+    let recovers = fault.is_crash() || matches!(kind, Kind::TakeOver | Kind::Expire);
+    if recovers && random.percent(40) {
+        let again = *random.pick(&[
+            Kind::WorkerCrash,
+            Kind::PowerLoss,
+            Kind::CoordinatorCrash,
+            Kind::TakeOver,
+            Kind::Unknown,
+            Kind::Stale,
+            Kind::DiskError,
+            Kind::SyncError,
+            Kind::DeadlyWrite,
+            Kind::DiskRead,
+        ]);
+        let next = step + random.within(1, 60) as u32;
+        if next < plan.calm {
+            faults.push((next, self::fault(random, again, plan)));
+        }
+    }
+    // A coordinator that was left behind is met while it still has a write to settle.
+    if matches!(kind, Kind::Unknown | Kind::LedgerCut) && random.percent(40) {
+        let next = step + random.within(1, 80) as u32;
+        let after = next + random.within(1, 150) as u32;
+        if after < plan.calm {
+            let left = *random.pick(&[Kind::TakeOver, Kind::TakeOver, Kind::Freeze]);
+            faults.push((next, self::fault(random, left, plan)));
+            faults.push((after, self::fault(random, kind, plan)));
+        }
+    }
+    // Only what was not made durable can be lost.
+    if kind == Kind::SyncError && random.percent(60) {
+        let next = step + random.within(1, 200) as u32;
+        if next < plan.calm {
+            faults.push((next, self::fault(random, Kind::PowerLoss, plan)));
+        }
+    }
+}
+
+fn fault(random: &mut Random, kind: Kind, plan: &Plan) -> Fault {
     let worker = random.below(plan.workers.into()) as u16;
+    let down_ms = random.within(1, 200);
+    let crash = |process| Fault::Crash { process, down_ms };
     match kind {
-        0 | 1 => Fault::Crash {
-            process: if kind == 0 {
+        Kind::WorkerCrash => crash(Process::Worker(worker)),
+        Kind::CoordinatorCrash => crash(Process::Coordinator),
+        Kind::PowerLoss if random.percent(40) => Fault::Disk {
+            worker,
+            fault: DiskFault::LosesPower(random.below(2) as u8),
+        },
+        Kind::PowerLoss => Fault::PowerLoss {
+            worker,
+            keeps: random.below(3) as u8,
+            down_ms,
+        },
+        Kind::CrashAgain => Fault::CrashTwice {
+            worker,
+            down_ms,
+            after: random.within(1, 30) as u32,
+        },
+        Kind::CrashBoth => Fault::CrashBoth { worker, down_ms },
+        Kind::CrashAll => Fault::CrashAll {
+            power: random.percent(50),
+            down_ms,
+        },
+        Kind::DiskFull
+        | Kind::DiskError
+        | Kind::SyncError
+        | Kind::SlowDisk
+        | Kind::DeadlyWrite
+        | Kind::DiskRead => {
+            let fault = disk(random, kind);
+            // Folds are few, and the only writes while nothing is in flight.
+            match random.percent(40) {
+                true => Fault::Fold { worker, fault },
+                false => Fault::Disk { worker, fault },
+            }
+        }
+        Kind::SpoutError | Kind::PartitionComes | Kind::PartitionGoes => spout(random, kind, plan),
+        Kind::SinkRefuses => Fault::Sinks {
+            times: random.within(1, 4) as u8,
+        },
+        Kind::ClockJump => Fault::Clock {
+            ms: random.within(0, 20_000) as i64 - 10_000,
+        },
+        Kind::SlowExecutor => Fault::Slow {
+            executor: random.below(plan.tasks().into()) as u16,
+            ms: random.within(1, 300),
+        },
+        _ => between(random, kind, worker, plan),
+    }
+}
+
+/// Coordinators, the ledger, and what is said.
+fn between(random: &mut Random, kind: Kind, worker: u16, plan: &Plan) -> Fault {
+    match kind {
+        Kind::Freeze => Fault::Freeze {
+            ms: random.within(1, 600),
+        },
+        Kind::Expire => Fault::Expire {
+            ms: random.within(0, 100),
+        },
+        Kind::LedgerCut => Fault::LedgerCut {
+            ms: random.within(1, 300),
+        },
+        Kind::Unknown => {
+            let late = Fate::Late(random.within(1, 200) as u32);
+            Fault::Unknown(*random.pick(&[Fate::Applied, Fate::Lost, late]))
+        }
+        Kind::Stale => Fault::Stale(random.within(1, 3) as u8),
+        Kind::Cut => cut(random, worker, plan),
+        Kind::Isolate => Fault::Isolate {
+            process: if random.percent(70) {
                 Process::Worker(worker)
             } else {
                 Process::Coordinator
             },
-            down_ms: random.within(1, 200),
-        },
-        2 => Fault::TakeOver,
-        3 => Fault::Freeze {
             ms: random.within(1, 600),
         },
-        4 => cut(random, worker, plan),
-        5 => Fault::Lose,
-        6 => Fault::Repeat,
-        7 => Fault::Delay {
+        Kind::Lose => Fault::Lose,
+        Kind::Repeat => Fault::Repeat,
+        Kind::Delay => Fault::Delay {
             ms: random.within(1, 300),
         },
-        8 => {
-            let late = Fate::Late(random.within(1, 200) as u32);
-            Fault::Unknown(*random.pick(&[Fate::Applied, Fate::Lost, late]))
-        }
-        9 => Fault::Stale(random.within(1, 3) as u8),
-        10 => Fault::Disk {
-            worker,
-            fault: *random.pick(&[
-                DiskFault::Full,
-                DiskFault::Fails,
-                DiskFault::FailsLate,
-                DiskFault::DiesBefore,
-                DiskFault::DiesAfter,
-                DiskFault::Unreadable,
-            ]),
-        },
-        11 => Fault::Spout {
-            spout: random.below(plan.spouts.len() as u64) as u8,
+        _ => Fault::TakeOver,
+    }
+}
+
+fn disk(random: &mut Random, kind: Kind) -> DiskFault {
+    match kind {
+        Kind::DiskFull => DiskFault::Full,
+        Kind::DiskError => *random.pick(&[DiskFault::Fails, DiskFault::FailsLate]),
+        Kind::SyncError => DiskFault::SyncFails,
+        Kind::SlowDisk => DiskFault::Slow(random.within(1, 500) as u16),
+        Kind::DeadlyWrite => *random.pick(&[DiskFault::DiesBefore, DiskFault::DiesAfter]),
+        _ => DiskFault::Unreadable,
+    }
+}
+
+fn spout(random: &mut Random, kind: Kind, plan: &Plan) -> Fault {
+    let index = random.below(plan.spouts.len() as u64);
+    let partitions = plan.spouts[index as usize].partitions.len() as u64;
+    let (spout, partition) = (index as u8, random.below(partitions) as u8);
+    match kind {
+        Kind::SpoutError => Fault::Spout {
+            spout,
             times: random.within(1, 2) as u8,
         },
-        _ if random.percent(50) => Fault::Sinks {
-            times: random.within(1, 4) as u8,
-        },
-        _ => Fault::Clock {
-            ms: random.within(0, 20_000) as i64 - 10_000,
-        },
+        Kind::PartitionComes => Fault::Comes { spout, partition },
+        _ => Fault::Goes { spout, partition },
     }
 }
 

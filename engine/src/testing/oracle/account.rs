@@ -19,7 +19,7 @@ impl Recount {
         let mut records = self.sent.get(&attempt).cloned().unwrap_or_default();
         records.sort_unstable();
         if let Some(poison) = records.iter().find(|record| record.poison != 0) {
-            return Err(format!("{attempt} is sealed although {poison:?} fails"));
+            return Err(format!("I2: {attempt} is sealed although {poison:?} fails"));
         }
         for (place, range) in ranges {
             self.is_whole(attempt, &records, *place, *range)?;
@@ -35,7 +35,7 @@ impl Recount {
         };
         match records.iter().find(|record| !inside(record)) {
             Some(outside) => Err(format!(
-                "{outside:?} of {attempt} is outside of what was read"
+                "I1: {outside:?} of {attempt} is outside of what was read"
             )),
             None => Ok(Sealed {
                 attempt,
@@ -76,7 +76,7 @@ impl Recount {
             };
             if !fine {
                 return Err(format!(
-                    "{attempt} is sealed with {:?} at offset {offset} of partition {partition} of spout {spout}, which yields {due:?}",
+                    "I1: {attempt} is sealed with {:?} at offset {offset} of partition {partition} of spout {spout}, which yields {due:?}",
                     own.get(&offset)
                 ));
             }
@@ -92,7 +92,7 @@ impl Recount {
         let key = (attempt.generation.epoch, attempt.txid, spout);
         let Some(first) = self.first.get(&key) else {
             return Err(format!(
-                "{attempt} is sealed, its coordinator never heard of its read"
+                "I2: {attempt} is sealed, its coordinator never heard of its read"
             ));
         };
         let again = self.content(attempt, spout);
@@ -125,35 +125,31 @@ impl Oracle {
         Ok(ranges)
     }
 
-    /// The ledger's positions are where the sealed batches end, and each goes on where the one before ended.
-    pub(super) fn positions_are_right(
-        &self,
-        record: &LedgerRecord,
-        spout: usize,
-    ) -> Result<(), Broken> {
-        let name = &self.spouts[spout];
-        let mut at: BTreeMap<u64, u32> = BTreeMap::new();
-        for batch in &self.sealed {
-            for ((_, partition), (from, to)) in
-                batch.ranges.iter().filter(|((of, _), _)| *of == spout)
-            {
-                let stands = at.entry(*partition).or_default();
-                if stands != from {
-                    return Err(format!(
-                        "{} reads partition {partition} of {name} from {from}, the batch before ended at {stands}",
-                        batch.attempt
-                    ));
-                }
-                *stands = *to;
-            }
-        }
-        for (partition, stands) in at {
-            let found = record.positions.get(name, &partition.to_string());
-            if found.and_then(offset_of) != Some(stands) {
+    /// The ledger's positions are where the sealed batches end.
+    pub(super) fn positions_are_right(&self, record: &LedgerRecord) -> Result<(), Broken> {
+        for ((spout, partition), stands) in &self.ends {
+            let found = record
+                .positions
+                .get(&self.spouts[*spout], &partition.to_string());
+            if found.and_then(offset_of) != Some(*stands) {
                 return Err(format!(
-                    "the ledger has {found:?} of partition {partition} of {name}, sealed is up to {stands}"
+                    "I1: the ledger has {found:?} of partition {partition} of spout {spout}, sealed is up to {stands}"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// A sealed batch goes on where the one before ended.
+    pub(super) fn goes_on(&mut self, attempt: Attempt, ranges: &Ranges) -> Result<(), Broken> {
+        for ((spout, partition), (from, to)) in ranges {
+            let stands = self.ends.entry((*spout, *partition)).or_default();
+            if stands != from {
+                return Err(format!(
+                    "I1: {attempt} reads partition {partition} of spout {spout} from {from}, the batch before ended at {stands}"
+                ));
+            }
+            *stands = *to;
         }
         Ok(())
     }
@@ -170,9 +166,8 @@ impl Oracle {
                 partitions.map(move |(partition, values)| (spout, partition as u64, values.len()))
             });
         partitions.all(|(spout, partition, length)| {
-            let mut batches = self.sealed.iter().rev();
-            let last = batches.find_map(|batch| batch.ranges.get(&(spout, partition)));
-            last.map_or(0, |(_, to)| *to) as usize == length
+            let end = self.ends.get(&(spout, partition));
+            end.copied().unwrap_or_default() as usize == length
         })
     }
 }
@@ -214,7 +209,7 @@ impl Recount {
         for reading in last {
             if reading.txid != self.txid() {
                 return Err(format!(
-                    "executor {} shows batch {}, sealed is {}",
+                    "I5: executor {} shows batch {}, sealed is {}",
                     reading.executor,
                     reading.txid,
                     self.txid()
@@ -225,7 +220,7 @@ impl Recount {
                 let other = owners.insert((reading.state, *key), reading.executor);
                 if let Some(other) = other {
                     return Err(format!(
-                        "executors {other} and {} both show key {key} of state {}",
+                        "I5: executors {other} and {} both show key {key} of state {}",
                         reading.executor, reading.state
                     ));
                 }
@@ -234,7 +229,7 @@ impl Recount {
         let due = &all[all.len() - 1].states;
         match whole == *due {
             true => Ok(owners),
-            false => Err(format!("the states are {whole:?}, due are {due:?}")),
+            false => Err(format!("I5: the states are {whole:?}, due are {due:?}")),
         }
     }
 
@@ -266,7 +261,7 @@ impl Recount {
         let misses = due
             .iter()
             .find(|(key, items)| found.get(*key) != Some(*items));
-        Err(format!("a sink took {differs:?}, due is {misses:?}"))
+        Err(format!("I5: a sink took {differs:?}, due is {misses:?}"))
     }
 
     /// Each poison record that a sealed batch holds became one dead letter, and nothing else did.
@@ -295,7 +290,7 @@ impl Recount {
         for ((_, txid, _), items) in self.taken.iter().filter(|((sink, ..), _)| sink == DEAD) {
             for (id, _) in items {
                 if !found.insert((*id, *txid)) {
-                    return Err(format!("record {id:x} became two dead letters"));
+                    return Err(format!("I5: record {id:x} became two dead letters"));
                 }
             }
         }
@@ -305,7 +300,7 @@ impl Recount {
         let surplus = found.difference(&due).next();
         match (missing, surplus) {
             (None, None) => Ok(()),
-            differs => Err(format!("dead letters missing, surplus: {differs:x?}")),
+            differs => Err(format!("I5: dead letters missing, surplus: {differs:x?}")),
         }
     }
 

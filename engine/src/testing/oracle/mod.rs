@@ -4,6 +4,7 @@
 mod account;
 mod attempts;
 mod evaluate;
+mod flow;
 mod links;
 mod recount;
 
@@ -14,18 +15,21 @@ pub(super) use recount::Recount;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fulmar_coordinator::{LedgerRecord, PartitionMove};
-use fulmar_state::{Attempt, Epoch, Generation, TxId};
+use fulmar_state::{Attempt, Epoch, Generation, StateId, TxId};
 
 use super::disk::Note;
 use super::plan::Plan;
 pub(super) use super::scene::Broken;
-use super::scene::{Key, Ranges, Scene};
+use super::scene::{Key, Ranges, Scene, Sight};
+use flow::Flows;
 
 /// What a worker has durably, by the journal of its disk.
 #[derive(Clone, Debug, Default)]
 struct Durable {
     highest: Generation,
     folded: TxId,
+    /// What each state's data holds.
+    data: BTreeMap<StateId, TxId>,
     log: BTreeMap<TxId, (Attempt, Option<Attempt>)>,
 }
 
@@ -51,12 +55,30 @@ pub(super) struct Oracle {
     handed: BTreeMap<(Attempt, u16), Vec<(String, u16)>>,
     taken: BTreeSet<Key>,
     pub(super) folds: u64,
+    /// What passes the links.
+    flows: Flows,
+    /// The newest rewind of each term.
+    told: BTreeMap<Epoch, Generation>,
+    /// Up to where everything is sealed, by spout and partition.
+    ends: BTreeMap<(usize, u64), u32>,
+    /// What was shown to whoever asked at a step: worker, state.
+    views: BTreeMap<(u32, u16, usize), TxId>,
+    /// What each executor has shown last, by state.
+    shown: BTreeMap<(u16, usize), TxId>,
+    states: usize,
 }
 
 impl Oracle {
-    pub(super) fn new(plan: &Plan, spouts: Vec<String>) -> Self {
+    /// For a topology of these spouts, and so many states and edges.
+    pub(super) fn new(plan: &Plan, spouts: Vec<String>, states: usize, edges: usize) -> Self {
         Oracle {
             spouts,
+            flows: Flows::new(edges, plan.tasks().into(), plan.spouts.len()),
+            told: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            views: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            states,
             plan: plan.clone(),
             workers: vec![Durable::default(); plan.workers.into()],
             newest: Epoch(0),
@@ -84,12 +106,58 @@ impl Oracle {
         if self.issued.insert(attempt) {
             return Ok(());
         }
-        Err(format!("{attempt} is issued twice"))
+        Err(format!("I6: {attempt} is issued twice"))
+    }
+
+    /// A coordinator tells its workers to rewind.
+    pub(super) fn rewinds(&mut self, generation: Generation) -> Result<(), Broken> {
+        if generation.epoch > self.newest {
+            return Err(format!(
+                "I3: workers are told to rewind to {generation}, the ledger is of epoch {}",
+                self.newest
+            ));
+        }
+        let told = self.told.entry(generation.epoch).or_default();
+        if generation < *told {
+            return Err(format!(
+                "I6: workers are told to rewind to {generation} after {told}"
+            ));
+        }
+        *told = generation;
+        Ok(())
+    }
+
+    /// A worker says that it has rewound.
+    pub(super) fn has_rewound(&self, worker: u16, generation: Generation) -> Result<(), Broken> {
+        let highest = self.workers[usize::from(worker)].highest;
+        if highest < generation {
+            return Err(format!(
+                "I3: worker {worker} says that it has rewound to {generation}, durably it has only to {highest}"
+            ));
+        }
+        self.parts_have_rewound(worker, generation)
     }
 
     /// A source has read its share.
     pub(super) fn read(&mut self, attempt: Attempt, spout: usize, moves: &[PartitionMove]) {
         self.reads.insert((attempt, spout), moves.to_vec());
+    }
+
+    /// Whether a worker has something durably that is not sealed.
+    pub(super) fn has_prepared(&self) -> bool {
+        let mut newest = self
+            .workers
+            .iter()
+            .map(|durable| durable.log.last_key_value());
+        newest.any(|newest| newest.is_some_and(|(txid, _)| *txid > self.txid()))
+    }
+
+    /// How many sealed batches hold nothing.
+    pub(super) fn empty(&self) -> u64 {
+        self.sealed
+            .iter()
+            .filter(|batch| batch.ranges.values().all(|(from, to)| from == to))
+            .count() as u64
     }
 
     /// An executor hands over what its sinks shall publish.
@@ -106,12 +174,13 @@ impl Oracle {
     pub(super) fn announced(&self, attempt: Attempt) -> Result<(), Broken> {
         match self.attempt(attempt.txid) {
             Some(sealed) if sealed == attempt => Ok(()),
-            sealed => Err(format!("{attempt} is announced, sealed is {sealed:?}")),
+            sealed => Err(format!("I5: {attempt} is announced, sealed is {sealed:?}")),
         }
     }
 
     /// A worker's disk was written.
     pub(super) fn written(&mut self, worker: u16, notes: &[Note]) -> Result<(), Broken> {
+        let mut gone = TxId::ZERO;
         for note in notes {
             let sealed = self.txid();
             let durable = &mut self.workers[usize::from(worker)];
@@ -131,8 +200,9 @@ impl Oracle {
                     durable.log.insert(attempt.txid, (attempt, base));
                 }
                 Note::Delete(txid) => {
-                    let gone = durable.log.remove(&txid);
-                    if let Some((attempt, _)) = gone.filter(|_| txid <= sealed) {
+                    let entry = durable.log.remove(&txid);
+                    if let Some((attempt, _)) = entry.filter(|_| txid <= sealed) {
+                        gone = gone.max(txid);
                         self.may_go(worker, attempt)?;
                     }
                 }
@@ -143,6 +213,14 @@ impl Oracle {
                             durable.highest
                         ));
                     }
+                    let mut states = (0..self.states as u16).map(StateId);
+                    let data = |state| durable.data.get(&state).copied().unwrap_or_default();
+                    if let Some(state) = states.find(|state| data(*state) < folded) {
+                        return Err(format!(
+                            "I7: worker {worker} says that all is folded up to {folded}, state {state} holds {}",
+                            data(state)
+                        ));
+                    }
                     self.folds += u64::from(folded > durable.folded);
                     (durable.highest, durable.folded) = (highest, folded);
                     if folded > sealed {
@@ -150,6 +228,18 @@ impl Oracle {
                             "I4: worker {worker} has folded {folded}, sealed is {sealed}"
                         ));
                     }
+                }
+                Note::Folded(state, upto) if upto > sealed => {
+                    return Err(format!(
+                        "I4: worker {worker} folds state {state} up to {upto}, sealed is {sealed}"
+                    ));
+                }
+                Note::Folded(state, upto) => drop(durable.data.insert(state, upto)),
+                Note::Done if gone > durable.folded => {
+                    return Err(format!(
+                        "I7: worker {worker} removes its entry of batch {gone}, folded is {}",
+                        durable.folded
+                    ));
                 }
                 Note::Done => self.is_durable(worker)?,
             }
@@ -212,14 +302,20 @@ impl Oracle {
         }
         let attempts = self.chain(record, before)?;
         for attempt in attempts {
+            let live = self.told.get(&attempt.generation.epoch).copied();
+            if live != Some(attempt.generation) || attempt.generation.epoch != record.epoch {
+                return Err(format!(
+                    "I6: epoch {} seals {attempt}, its newest rewind is {live:?}",
+                    record.epoch
+                ));
+            }
+            self.is_complete(attempt)?;
             let ranges = self.ranges(attempt)?;
             scene.sealed(attempt, &ranges)?;
+            self.goes_on(attempt, &ranges)?;
             self.sealed.push(Sealed { attempt, ranges });
         }
-        for spout in 0..self.plan.spouts.len() {
-            self.positions_are_right(record, spout)?;
-        }
-        Ok(())
+        self.positions_are_right(record)
     }
 
     /// The attempts that a record seals, by the workers' logs, in their order (I1, I2).
@@ -265,20 +361,32 @@ impl Oracle {
         let mut later = self.taken.iter();
         let same = |other: &&Key| other.0 == key.0 && other.2 == key.2 && other.1 > key.1;
         if let Some(later) = later.find(same) {
-            return Err(format!("{key:?} comes first after {later:?}"));
+            return Err(format!("I5: {key:?} comes first after {later:?}"));
         }
         self.taken.insert(key);
         Ok(())
     }
 
     /// A reader saw a state as of a batch.
-    pub(super) fn saw(&self, txid: TxId) -> Result<(), Broken> {
+    pub(super) fn saw(&mut self, sight: Sight) -> Result<(), Broken> {
+        let Sight {
+            asked,
+            executor,
+            state,
+            txid,
+        } = sight;
         if txid > self.txid() {
+            return Err(format!("I5: {sight:?} is shown, sealed is {}", self.txid()));
+        }
+        let worker = executor / self.plan.executors;
+        let pinned = *self.views.entry((asked, worker, state)).or_insert(txid);
+        let before = self.shown.entry((executor, state)).or_default();
+        if pinned != txid || *before > txid {
             return Err(format!(
-                "I5: a state is shown as of {txid}, sealed is {}",
-                self.txid()
+                "I5: {sight:?} is shown, in the same view is {pinned}, before was {before}"
             ));
         }
+        *before = txid;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use fulmar_state::{Attempt, DeadLetter, Epoch, TxId, Value};
 use super::super::bug::Bug;
 use super::super::graph::folded;
 use super::super::plan::Plan;
-use super::super::scene::{Broken, Key, Ranges, Scene};
+use super::super::scene::{Broken, Key, Ranges, Scene, Sight};
 use super::super::shape::{Desk, Item, build};
 use super::super::spout::{Record, Wells};
 use crate::message::{ReadState, ToExecutor};
@@ -18,6 +18,8 @@ use crate::sink::Sink;
 /// What a reader saw of one executor's share of a state.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
+    /// The step at which somebody asked.
+    pub(super) asked: u32,
     pub(super) executor: u16,
     pub(super) state: usize,
     pub(super) txid: TxId,
@@ -51,6 +53,8 @@ pub(in super::super) struct Recount {
     pub(super) sent: BTreeMap<Attempt, Vec<Record>>,
     /// What spouts that promise the same yielded first, in the knowledge of a term.
     pub(super) first: BTreeMap<(Epoch, TxId, usize), Content>,
+    /// The newest attempt that was read of each batch, by spout.
+    newest_read: BTreeMap<(TxId, usize), Attempt>,
     pub(super) sealed: Vec<Sealed>,
     pub(super) taken: BTreeMap<Key, Vec<Item>>,
 }
@@ -66,6 +70,7 @@ impl Recount {
             readings: Vec::new(),
             sent: BTreeMap::new(),
             first: BTreeMap::new(),
+            newest_read: BTreeMap::new(),
             sealed: Vec::new(),
             taken: BTreeMap::new(),
             plan: plan.clone(),
@@ -110,9 +115,22 @@ impl Scene for Recount {
         self.desk.with(|taken| taken.refusing += times);
     }
 
-    fn mend(&self) {
-        self.wells.mend();
+    fn list(&self, spout: usize, partition: usize, listed: bool) -> bool {
+        self.wells.list(spout, partition, listed)
+    }
+
+    fn has_gone(&self) -> bool {
+        self.wells.has_gone()
+    }
+
+    fn strikes(&self) -> (u64, u8) {
+        let refused = self.desk.with(|taken| std::mem::take(&mut taken.refused));
+        (self.wells.take_failures(), refused)
+    }
+
+    fn mend(&self) -> bool {
         self.desk.with(|taken| taken.refusing = 0);
+        self.wells.mend()
     }
 
     fn sent(&mut self, _spout: usize, _to: u16, message: &ToExecutor) {
@@ -122,7 +140,10 @@ impl Scene for Recount {
         }
     }
 
-    fn read(&mut self, _attempt: Attempt, _spout: usize) {}
+    fn read(&mut self, attempt: Attempt, spout: usize) -> bool {
+        let before = self.newest_read.insert((attempt.txid, spout), attempt);
+        before.is_some_and(|before| self.content(before, spout) != self.content(attempt, spout))
+    }
 
     fn heard(&mut self, attempt: Attempt, spout: usize) {
         let key = (attempt.generation.epoch, attempt.txid, spout);
@@ -154,19 +175,25 @@ impl Scene for Recount {
         Ok(keys)
     }
 
-    fn reading(&self, executor: u16, state: usize) -> ReadState {
+    fn reading(&self, asked: u32, executor: u16, state: usize) -> ReadState {
         let graph = &self.plan.graph;
         match graph.keeps_pairs(graph.states()[state]) {
-            true => reading(&self.fresh, executor, state, folded),
-            false => reading(&self.fresh, executor, state, |value: u64| value),
+            true => reading(&self.fresh, (asked, executor, state), folded),
+            false => reading(&self.fresh, (asked, executor, state), |value: u64| value),
         }
     }
 
-    fn seen(&mut self) -> Vec<TxId> {
+    fn seen(&mut self) -> Vec<Sight> {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let txids = fresh.iter().map(|reading| reading.txid).collect();
+        let sights = fresh.iter().map(|reading| Sight {
+            asked: reading.asked,
+            executor: reading.executor,
+            state: reading.state,
+            txid: reading.txid,
+        });
+        let sights = sights.collect();
         self.readings.append(&mut fresh);
-        txids
+        sights
     }
 
     fn readings(&self) -> usize {
@@ -185,8 +212,7 @@ impl Scene for Recount {
 /// Reads one executor's share of a state, its values as numbers.
 fn reading<V: Value>(
     to: &Arc<Mutex<Vec<Reading>>>,
-    executor: u16,
-    state: usize,
+    (asked, executor, state): (u32, u16, usize),
     number: fn(V) -> u64,
 ) -> ReadState {
     let to = to.clone();
@@ -208,6 +234,7 @@ fn reading<V: Value>(
             }
         }
         let reading = Reading {
+            asked,
             executor,
             state,
             txid: view.txid(),

@@ -112,6 +112,7 @@ impl<R: Rigged> Rehearsal<R> {
             executor,
             state,
             seen,
+            ..
         } in last
         {
             let name = &self.props.states[*state].0;
@@ -137,6 +138,7 @@ impl<R: Rigged> Rehearsal<R> {
             executor,
             state,
             seen,
+            ..
         } in readings
         {
             let own = |key: &Vec<u8>| owners.get(&(*state, key.clone())) == Some(executor);

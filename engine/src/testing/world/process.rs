@@ -74,9 +74,10 @@ impl World {
         };
         let storage: Arc<dyn Storage> = Arc::new(self.disks[at].clone());
         let opened = Worker::new(plan, &share, settings, &storage);
-        self.read_journal(worker)?;
+        self.hear_disk(worker)?;
         match opened {
             Ok(cores) => {
+                self.oracle.started(worker);
                 let again = self.now + SAY_AGAIN;
                 self.workers[at] = Some(Process {
                     cores,
@@ -151,14 +152,14 @@ impl World {
         self.break_rules(to, worker, &mail)?;
         let workers = self.plan.workers;
         let executors = self.plan.executors;
-        let disk = self.disks[at].clone();
         let Some(process) = &mut self.workers[at] else {
             return Ok(());
         };
         let cores = &mut process.cores;
-        let mut wakes = None;
+        let (mut wakes, mut idle) = (None, false);
         let envelopes = match (to, mail) {
             (Actor::Executor(id), Mail::Executor(message)) => {
+                idle = self.oracle.takes(id, &message);
                 let lost = self.watch.takes(id, &message);
                 let made = cores.executors[usize::from(id % executors)].step(message);
                 self.watch.made(id, lost, &made)?;
@@ -168,14 +169,16 @@ impl World {
                 wakes = Some(to);
                 let own = index / usize::from(workers);
                 process.polls[own] = NEVER;
+                self.oracle.source_takes(index, &message);
                 cores.sources[own].step(message)
             }
             (Actor::Recorder(_), Mail::Recorder(message)) => {
                 wakes = Some(to);
+                idle = self.oracle.recorder_takes(worker, &message);
                 cores.recorder.step(message)
             }
             (Actor::Flusher(_), Mail::Flusher(job)) => {
-                let done = job.run(&disk);
+                let done = job.run(&self.disks[at]);
                 vec![Envelope::Recorder(ToRecorder::Folded(done))]
             }
             (Actor::Publisher(_), Mail::Publisher(message)) => {
@@ -185,11 +188,16 @@ impl World {
             }
             (to, mail) => return Err(format!("{to:?} was sent {}", mail.text())),
         };
+        if idle && !envelopes.is_empty() {
+            return Err(format!(
+                "I6: what {to:?} was sent of an attempt that is not live led to something"
+            ));
+        }
         if let Some(part) = wakes {
             self.links.wake(self.cast.index(part));
         }
         self.route(to, envelopes)?;
-        self.read_journal(worker)
+        self.hear_disk(worker)
     }
 
     /// A part does what it does by itself.
@@ -233,13 +241,7 @@ impl World {
             self.links.wake(self.cast.index(part));
         }
         self.route(part, envelopes)?;
-        self.read_journal(worker)
-    }
-
-    fn read_journal(&mut self, worker: u16) -> Result<(), Broken> {
-        let mut notes = Vec::new();
-        self.disks[usize::from(worker)].take_journal(&mut notes);
-        self.oracle.written(worker, &notes)
+        self.hear_disk(worker)
     }
 
     /// Workers that cannot go on are gone; without a fault of theirs that is one of the engine.
@@ -272,9 +274,10 @@ impl World {
         self.figures.crashes += 1;
         let first = worker * self.plan.executors;
         self.watch.died(first..first + self.plan.executors);
+        self.weather.died.insert(worker);
         self.restarts[at] = self.now + down_ms * 1000;
         self.disks[at].crash();
-        self.read_journal(worker)?;
+        self.hear_disk(worker)?;
         for to in 0..self.cast.count() {
             if !self.is_of(to, worker) {
                 continue;

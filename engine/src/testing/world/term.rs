@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use fulmar_coordinator::{
-    Action, Coordinator, Error, Event, HaltReason, Ledger as _, LedgerRecord, Micros, OnPoison,
-    Phase as Standing, Retry, Settings, Step, Term as Candidate, Version, WorkerId, Write,
-    WriterId, open_term,
+    Action, CauseKind, Coordinator, Error, Event, HaltReason, Ledger as _, LedgerRecord, Micros,
+    OnPoison, Phase as Standing, Retry, Settings, Step, Term as Candidate, Version, WorkerId,
+    Write, WriterId, open_term,
 };
-use fulmar_state::{Epoch, TxId};
+use fulmar_state::{Epoch, Generation, TxId};
 use futures::FutureExt as _;
 use futures::future::ready;
 
@@ -44,10 +44,16 @@ pub(super) struct Term {
     stage: Stage,
     settings: Settings,
     epoch: Epoch,
+    /// Its newest rewind.
+    generation: Generation,
     heard_time: u64,
     pub(super) next_tick: u64,
     /// Until then it stands still.
     pub(super) frozen: u64,
+    /// Its session with the ledger has ended.
+    pub(super) expired: bool,
+    /// When it hears of that.
+    pub(super) deposed: u64,
     drained: bool,
     /// A seal is on its way.
     sealing: bool,
@@ -134,9 +140,12 @@ impl World {
             stage: Stage::Opening(fencing, counter),
             settings,
             epoch: Epoch(0),
+            generation: Generation::ZERO,
             heard_time: 0,
             next_tick: super::process::NEVER,
             frozen: 0,
+            expired: false,
+            deposed: super::process::NEVER,
             drained: false,
             sealing: false,
         });
@@ -183,7 +192,11 @@ impl World {
         match outcome {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok((record, version))) => self.begin(slot, record, version),
-            Poll::Ready(Err(error @ (Error::Fenced { .. } | Error::Unreachable { .. }))) => {
+            Poll::Ready(Err(
+                error @ (Error::Fenced { .. }
+                | Error::Unreachable { .. }
+                | Error::SessionLost { .. }),
+            )) => {
                 self.tell(|| format!("coordinator {slot}: {error}"));
                 let down = 1 + self.random.below(30_000);
                 self.end_term(slot, down);
@@ -215,32 +228,6 @@ impl World {
         let (from, to) = (Actor::Term(slot), Actor::Ledger);
         let (from, to) = (self.cast.index(from), self.cast.index(to));
         self.links.push(from, to, Mail::Request(request));
-    }
-
-    /// A request reaches the ledger.
-    pub(super) fn answer(&mut self, slot: usize, request: Request) -> Result<(), Broken> {
-        let mut applied = Vec::new();
-        let answer = self.ledger.answer(request, self.step, &mut applied);
-        self.sealed(&applied)?;
-        let from = self.cast.index(Actor::Ledger);
-        let to = self.cast.index(Actor::Term(slot));
-        self.links.push(from, to, Mail::Answer(answer));
-        Ok(())
-    }
-
-    /// The ledger has applied writes.
-    pub(super) fn sealed(&mut self, applied: &[LedgerRecord]) -> Result<(), Broken> {
-        for record in applied {
-            self.note(record.txid().0 << 16 | record.epoch.0);
-            self.tell(|| {
-                format!(
-                    "the ledger holds {:?} of epoch {}",
-                    record.sealed, record.epoch
-                )
-            });
-            self.oracle.applied(record, self.scene.as_mut())?;
-        }
-        Ok(())
     }
 
     pub(super) fn deliver_to_term(&mut self, slot: usize, mail: Mail) -> Result<(), Broken> {
@@ -288,7 +275,15 @@ impl World {
         }
         let ticks = steps.len();
         if !matches!(event, Event::Tick { .. }) {
-            steps.push(core.step(event));
+            let live = is_live(&event, term.generation);
+            let step = core.step(event);
+            if !live && (step.record.is_some() || !step.actions.is_empty()) {
+                return Err(format!(
+                    "I6: a coordinator of generation {} acts upon another attempt's report: {step:?}",
+                    term.generation
+                ));
+            }
+            steps.push(step);
         }
         for (at, step) in steps.into_iter().enumerate() {
             if let Some((attempt, failed)) = told.filter(|_| at == ticks) {
@@ -345,6 +340,10 @@ impl World {
                 sealed,
                 positions,
             } => {
+                self.oracle.rewinds(generation)?;
+                if let Some(term) = &mut self.terms[slot] {
+                    term.generation = generation;
+                }
                 let too_far = self.plan.bug == Some(Bug::RewindsTooFar);
                 let sealed = sealed.filter(|sealed| !too_far || sealed.txid <= TxId(1));
                 self.tell_workers(slot, || ToRecorder::Rewind {
@@ -403,6 +402,16 @@ impl World {
             }
             // A worker that follows a newer coordinator, or whose disk has just failed.
             HaltReason::Worker { message, .. } => older || self.may_fail(message),
+            HaltReason::Ledger(Error::SessionLost { .. }) => {
+                let term = self.terms[slot].as_ref();
+                term.is_some_and(|term| term.expired)
+            }
+            // What a spout has promised to yield again is not there.
+            HaltReason::Permanent(failure) => {
+                failure.cause.kind == CauseKind::Spout
+                    && failure.cause.message.contains("is gone")
+                    && self.scene.has_gone()
+            }
             // Failures that nobody is to blame for may use up the attempts.
             HaltReason::Poison { failure, .. } => failure.cause.origin.is_none(),
             HaltReason::NotIdentical { .. } => {
@@ -425,6 +434,20 @@ impl World {
             || message.contains("a fault of the world")
             || message.contains("no space")
             || message.contains("full")
+    }
+}
+
+/// Whether an event is about an attempt of this generation, or about none.
+fn is_live(event: &Event, generation: Generation) -> bool {
+    match event {
+        Event::Read { attempt, .. }
+        | Event::Ack { attempt, .. }
+        | Event::Failed { attempt, .. } => attempt.generation == generation,
+        Event::Rewound {
+            generation: rewound,
+            ..
+        } => *rewound == generation,
+        _ => true,
     }
 }
 

@@ -14,6 +14,7 @@ enum Due {
     More,
     Election,
     Tick(usize),
+    Deposed(usize),
     Restart(u16),
     Say(u16),
     Publish(u16),
@@ -38,6 +39,7 @@ impl World {
         for (slot, term) in self.terms.iter().enumerate() {
             if let Some(term) = term {
                 add(term.next_tick.max(term.frozen), Due::Tick(slot));
+                add(term.deposed.max(term.frozen), Due::Deposed(slot));
             }
         }
         for (worker, process) in (0u16..).zip(&self.workers) {
@@ -68,6 +70,8 @@ impl World {
             }
             Due::Election => return self.start_term(),
             Due::Tick(slot) => return self.tick(slot),
+            // Whoever hears that it leads no more does nothing more, whatever is under way.
+            Due::Deposed(slot) => self.end_term(slot, 0),
             Due::Restart(worker) => return self.start_worker(worker),
             Due::Say(worker) => return self.say_again(worker),
             Due::Publish(worker) => {
@@ -89,17 +93,22 @@ impl World {
     }
 
     /// Nothing goes wrong from now on: everything gets what it needs.
-    pub(super) fn calm_down(&mut self) {
+    pub(super) fn calm_down(&mut self) -> Result<(), Broken> {
         self.calm = true;
         self.tell(|| "calm".into());
         self.ledger.mend();
-        self.scene.mend();
+        let relisted = self.scene.mend();
         self.disks.iter().for_each(super::super::disk::Disk::mend);
         self.weather.clear();
         for slot in 0..TERMS {
             if let Some(term) = &mut self.terms[slot] {
                 term.frozen = 0;
             }
+        }
+        // Partitions are listed anew with each rewind, and only then.
+        match relisted {
+            true => self.start_term(),
+            false => Ok(()),
         }
     }
 }
