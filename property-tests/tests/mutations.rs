@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use fulmar_property_tests::is_full;
-use fulmar_property_tests::mutations::{Copy, How, Mutation, Rule, SEEDS, all};
+use fulmar_property_tests::mutations::{How, Mutation, Rule, SEEDS, SourceCopy, all};
 
 #[test]
 fn every_patch_fits_the_sources() {
-    let copy = Copy::new(None).unwrap();
+    let copy = SourceCopy::new(None).unwrap();
     let mut patches = 0;
     for mutation in all().unwrap() {
         if let How::Patch(patch) = &mutation.how {
@@ -22,7 +22,7 @@ fn every_patch_fits_the_sources() {
 
 #[test]
 fn a_patch_that_does_not_fit_is_named() {
-    let mut copy = Copy::new(None).unwrap();
+    let mut copy = SourceCopy::new(None).unwrap();
     let patch = all().unwrap().into_iter().find_map(|one| match one.how {
         How::Patch(patch) => Some(patch),
         How::Seam(_) => None,
@@ -48,7 +48,7 @@ fn every_invariant_and_every_flaw_has_a_fault_that_stands_for_it() {
 
 #[test]
 fn every_fault_is_found() {
-    let mut copy = Copy::new(None).unwrap();
+    let mut copy = SourceCopy::new(None).unwrap();
     if is_full() {
         assert_eq!(copy.first(SEEDS).unwrap(), None, "without a fault");
     }
