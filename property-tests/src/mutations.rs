@@ -1,7 +1,7 @@
 //! Deliberate faults of the protocol: patches of the real sources, and rules that the seeded world breaks at a seam. Each must be found.
 //!
 //! The patches lie in `property-tests/mutations`, each with two lines above it: what it breaks, and what of the design that stands for.
-//! They are applied to a [`Copy`] of the sources, never to the sources themselves.
+//! They are applied to a [`SourceCopy`] of the sources, never to the sources themselves.
 
 mod copy;
 mod rule;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use fulmar::testing::{Bug, Plan, World};
 
-pub use copy::Copy;
+pub use copy::SourceCopy;
 pub use rule::Rule;
 pub use table::{Form, Table};
 
@@ -109,7 +109,7 @@ impl Mutation {
     /// # Errors
     ///
     /// A patch that does not apply any more, or sources that do not compile with it.
-    pub fn look(&self, copy: &mut Copy, seeds: u64) -> Result<Option<Found>> {
+    pub fn look(&self, copy: &mut SourceCopy, seeds: u64) -> Result<Option<Found>> {
         match &self.how {
             How::Patch(patch) => copy.with(patch, |copy| copy.first(seeds)),
             How::Seam(bug) => Ok((0..seeds).find_map(|seed| {

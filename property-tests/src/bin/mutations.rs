@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use fulmar_property_tests::mutations::{Copy, Form, Mutation, Rule, SEEDS, Table, all};
+use fulmar_property_tests::mutations::{Form, Mutation, Rule, SEEDS, SourceCopy, Table, all};
 
 struct Options {
     seeds: u64,
@@ -53,7 +53,7 @@ fn main() -> Result<ExitCode> {
     if !options.only.is_empty() {
         mutations.retain(|mutation| options.only.contains(&mutation.name));
     }
-    let mut copy = Copy::new(options.folder)?;
+    let mut copy = SourceCopy::new(options.folder)?;
     eprintln!("the sources as they are, {} seeds", options.seeds);
     if let Some(found) = copy.first(options.seeds)? {
         bail!(

@@ -23,26 +23,26 @@ const FIRST: &str = include_str!("../../mutations/first.rs");
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The packages that the seeded worlds are built of, in a folder of their own.
-pub struct Copy {
+pub struct SourceCopy {
     folder: PathBuf,
     /// Removes the folder at the end, unless it is to be kept.
     _temporary: Option<TempDir>,
 }
 
-impl Copy {
+impl SourceCopy {
     /// Copies the sources to `folder`, from where the next copy takes what is compiled; or to a temporary folder.
     ///
     /// # Errors
     ///
     /// What cannot be read or written.
-    pub fn new(folder: Option<PathBuf>) -> Result<Copy> {
+    pub fn new(folder: Option<PathBuf>) -> Result<SourceCopy> {
         let temporary = match folder {
             Some(_) => None,
             None => Some(tempfile::tempdir().context("a temporary folder")?),
         };
         let folder = folder.or_else(|| Some(temporary.as_ref()?.path().to_path_buf()));
         let folder = folder.context("a folder was given or made")?;
-        let copy = Copy {
+        let copy = SourceCopy {
             folder: folder.join("sources"),
             _temporary: temporary,
         };
@@ -87,7 +87,7 @@ impl Copy {
     pub fn with<T>(
         &mut self,
         patch: &Path,
-        work: impl FnOnce(&mut Copy) -> Result<T>,
+        work: impl FnOnce(&mut SourceCopy) -> Result<T>,
     ) -> Result<T> {
         self.git_apply(&[], patch)?;
         let outcome = work(self);
