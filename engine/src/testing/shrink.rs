@@ -1,6 +1,6 @@
 //! From a plan that fails to a simple one that fails in the same way.
 
-use super::fault::{Fate, Fault};
+use super::fault::{Fate, Fault, Process};
 use super::graph::{Graph, Keeps, Node};
 use super::plan::{Plan, Promise};
 use super::report::Violation;
@@ -270,7 +270,7 @@ impl Candidates<'_> {
     }
 }
 
-/// The same kind of fault with half the number, for those that have one.
+/// A fault that does less: the same kind with half the number, or a plainer kind.
 fn smaller(fault: Fault) -> Option<Fault> {
     let half = |number: u64| number.max(2) / 2;
     Some(match fault {
@@ -295,6 +295,28 @@ fn smaller(fault: Fault) -> Option<Fault> {
             times: times.max(2) / 2,
         },
         Fault::Clock { ms } => Fault::Clock { ms: ms / 2 },
+        Fault::PowerLoss {
+            worker, down_ms, ..
+        }
+        | Fault::CrashTwice {
+            worker, down_ms, ..
+        }
+        | Fault::CrashBoth { worker, down_ms } => Fault::Crash {
+            process: Process::Worker(worker),
+            down_ms,
+        },
+        Fault::CrashAll { down_ms, .. } => Fault::CrashBoth { worker: 0, down_ms },
+        Fault::Expire { .. } => Fault::TakeOver,
+        Fault::LedgerCut { ms } => Fault::LedgerCut { ms: half(ms) },
+        Fault::Isolate { process, ms } => Fault::Isolate {
+            process,
+            ms: half(ms),
+        },
+        Fault::Slow { executor, ms } => Fault::Slow {
+            executor,
+            ms: half(ms),
+        },
+        Fault::Fold { worker, fault } => Fault::Disk { worker, fault },
         _ => return None,
     })
 }
