@@ -12,6 +12,10 @@ use std::str::FromStr;
 use clap::Parser;
 use fulmar::testing::{Bug, Plan};
 
+/// Worlds make and drop many small things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs seeded worlds: the engine's own cores under simulated time, network, disks and ledger, with crashes and every other fault, each
 /// world's outcome compared with a direct recount. Exits with 1 if a rule was broken, and says how to see it again.
 #[derive(Parser)]

@@ -90,7 +90,7 @@ impl Cast {
 /// Every link, by sender and receiver. A part's link to itself carries nothing: it means that the part has work to do.
 pub(super) struct Links {
     actors: usize,
-    queues: Vec<VecDeque<Mail>>,
+    queues: Vec<VecDeque<Box<Mail>>>,
     /// Links that have something, in no order that means anything.
     ready: Vec<usize>,
     /// Where each link stands in `ready`.
@@ -117,13 +117,13 @@ impl Links {
 
     pub(super) fn push(&mut self, from: usize, to: usize, mail: Mail) {
         let link = from * self.actors + to;
-        self.queues[link].push_back(mail);
+        self.queues[link].push_back(Box::new(mail));
         self.make_ready(link);
     }
 
     pub(super) fn push_front(&mut self, from: usize, to: usize, mail: Mail) {
         let link = from * self.actors + to;
-        self.queues[link].push_front(mail);
+        self.queues[link].push_front(Box::new(mail));
         self.make_ready(link);
     }
 
@@ -159,7 +159,7 @@ impl Links {
     }
 
     /// Takes what comes first over a link; nothing from a part's link to itself.
-    pub(super) fn pop(&mut self, from: usize, to: usize) -> Option<Mail> {
+    pub(super) fn pop(&mut self, from: usize, to: usize) -> Option<Box<Mail>> {
         let link = from * self.actors + to;
         let mail = self.queues[link].pop_front();
         if self.queues[link].is_empty() {

@@ -13,7 +13,7 @@ pub(super) fn plan(seed: u64) -> Plan {
     let executors = random.within(1, 2) as u16;
     let batch_records = random.within(2, 4);
     // Enough for ten batches of one spout.
-    let enough = batch_records * random.within(13, 16);
+    let enough = batch_records * random.within(11, 13);
     let mut spouts = vec![spout(random, enough)];
     for _ in 0..*random.pick(&[0, 0, 0, 1, 1, 2]) {
         let more = random.below(enough + 1);
@@ -77,7 +77,7 @@ fn spout(random: &mut Random, records: u64) -> SpoutPlan {
     };
     // A reading may yield nothing at some offsets.
     let records = match promise {
-        Promise::Any => records * 6 / 5,
+        Promise::Any => records * 4 / 3,
         Promise::Identical | Promise::Cheats => records,
     };
     let partitions = random.within(1, 3);

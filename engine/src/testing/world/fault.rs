@@ -346,8 +346,5 @@ impl World {
         for _ in 0..refused {
             self.struck(Kind::SinkRefuses);
         }
-        for kind in std::mem::take(&mut self.ledger.struck) {
-            self.struck(kind);
-        }
     }
 }

@@ -78,6 +78,8 @@ pub struct World {
     figures: Figures,
     trace: Option<Trace>,
     over: bool,
+    /// Whose turn this step is.
+    turn: Option<Actor>,
 }
 
 pub(super) type Trace = Box<dyn FnMut(String)>;
@@ -179,27 +181,29 @@ impl World {
             figures: Figures::default(),
             trace,
             over: false,
+            turn: None,
             plan: plan.clone(),
         }
     }
 
     /// Lives until everything is sealed and compared.
     fn live(&mut self) -> Result<(), Broken> {
+        let patience = PATIENCE * self.scene.weight();
         while !self.over {
             self.step += 1;
-            let patience = PATIENCE * self.scene.weight();
             if self.step > self.plan.calm.saturating_add(patience) {
                 return Err(self.stuck(patience));
             }
             self.go_wrong()?;
-            if self.now >= self.next_due() {
+            let due = self.next_due();
+            if self.now >= due {
                 self.strike_the_hour()?;
             } else if let Some((from, to)) = self.links.pick(&mut self.random) {
                 self.take_turn(from, to)?;
             } else if self.is_done() {
                 self.look_last()?;
             } else {
-                self.now = self.next_due();
+                self.now = due;
             }
             self.step_oracle()?;
         }
@@ -239,6 +243,7 @@ impl World {
         };
         self.now += 1 + self.random.below(pace);
         let receiver = self.cast.actor(to);
+        self.turn = Some(receiver);
         // An executor also sends to itself; it has nothing to do that is not a message.
         if from == to && !matches!(receiver, Actor::Executor(_)) {
             drop(self.links.pop(from, to));
@@ -253,9 +258,9 @@ impl World {
         let sender = self.cast.actor(from);
         self.tell(|| format!("{sender:?} -> {receiver:?}: {}", mail.text()));
         match receiver {
-            Actor::Ledger => self.deliver_to_ledger(from, mail),
-            Actor::Term(slot) => self.deliver_to_term(slot, mail),
-            _ => self.deliver_to_worker(receiver, mail),
+            Actor::Ledger => self.deliver_to_ledger(from, *mail),
+            Actor::Term(slot) => self.deliver_to_term(slot, *mail),
+            _ => self.deliver_to_worker(receiver, *mail),
         }
     }
 
@@ -382,18 +387,34 @@ impl World {
 
     /// The oracle looks at what became of the step: sinks, readers, and disks that broke.
     fn step_oracle(&mut self) -> Result<(), Broken> {
-        self.count_strikes();
-        for key in self.scene.took()? {
-            self.oracle.took(key)?;
+        // Only these parts call sinks, spouts and readers; looking has its price.
+        let turn = self.turn.take();
+        match turn {
+            Some(Actor::Publisher(_)) => {
+                self.count_strikes();
+                for key in self.scene.took()? {
+                    self.oracle.took(key)?;
+                }
+            }
+            Some(Actor::Source(_)) => self.count_strikes(),
+            Some(Actor::Executor(_)) => {
+                for sight in self.scene.seen() {
+                    self.oracle.saw(sight)?;
+                }
+            }
+            _ => {}
         }
-        for sight in self.scene.seen() {
-            self.oracle.saw(sight)?;
+        for kind in std::mem::take(&mut self.ledger.struck) {
+            self.struck(kind);
         }
         if self.step.is_multiple_of(127) && self.before_last.is_none() {
             let worker = self.random.below(self.plan.workers.into()) as u16;
             self.read_states(worker);
         }
-        self.bury()
+        match turn {
+            Some(Actor::Term(_) | Actor::Ledger) => Ok(()),
+            _ => self.bury(),
+        }
     }
 
     /// Asks a worker for all of its states.

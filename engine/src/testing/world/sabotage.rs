@@ -29,13 +29,14 @@ pub(super) struct Sabotage {
 
 impl World {
     /// Takes a message off a link, which breaks a rule if this world is to.
-    pub(super) fn sabotaged(&mut self, from: usize, to: usize) -> Option<Mail> {
+    pub(super) fn sabotaged(&mut self, from: usize, to: usize) -> Option<Box<Mail>> {
         let mail = self.links.pop(from, to)?;
         let Some(bug) = self.plan.bug else {
             return Some(mail);
         };
-        let Mail::Executor(message) = mail else {
-            return Some(mail);
+        let message = match *mail {
+            Mail::Executor(message) => message,
+            other => return Some(Box::new(other)),
         };
         let kept = match bug {
             Bug::SwallowsRewind => self.swallow(from, to, message),
@@ -43,7 +44,7 @@ impl World {
             Bug::RevivesOldChunk => self.revive(to as u16, message),
             _ => Some(message),
         };
-        kept.map(Mail::Executor)
+        kept.map(|message| Box::new(Mail::Executor(message)))
     }
 
     fn swallow(&mut self, from: usize, to: usize, message: ToExecutor) -> Option<ToExecutor> {

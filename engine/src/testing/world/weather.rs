@@ -75,7 +75,7 @@ impl World {
     }
 
     /// Takes a message off a link, if it gets through.
-    pub(super) fn weathered(&mut self, from: usize, to: usize) -> Option<Mail> {
+    pub(super) fn weathered(&mut self, from: usize, to: usize) -> Option<Box<Mail>> {
         if let Actor::Term(slot) = self.cast.actor(to)
             && let Some(term) = &self.terms[slot]
             && term.frozen > self.now
