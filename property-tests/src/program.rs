@@ -19,12 +19,29 @@ const BURIAL: Duration = Duration::from_secs(30);
 ///
 /// What is missing, and how to get it.
 pub fn wordcount() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("FULMAR_WORDCOUNT").map(PathBuf::from) {
+    let build = ["-p", "fulmar-examples", "--bin", "wordcount"];
+    program("FULMAR_WORDCOUNT", "wordcount", &build)
+}
+
+/// `./fulmar sim`: `FULMAR_SIM`, or else built from this clone by cargo.
+///
+/// # Errors
+///
+/// What is missing, and how to get it.
+pub fn sim() -> Result<PathBuf> {
+    let features = ["--no-default-features", "--features", "testing"];
+    let build = [&["-p", "fulmar", "--example", "sim"], &features[..]].concat();
+    program("FULMAR_SIM", "examples/sim", &build)
+}
+
+/// What the variable names, or what cargo builds: `path`, below the target's release.
+fn program(variable: &str, path: &str, build: &[&str]) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable).map(PathBuf::from) {
         if path.is_file() {
             return Ok(path);
         }
         bail!(
-            "FULMAR_WORDCOUNT names {}, which is no file: run ./fulmar test, which builds it",
+            "{variable} names {}, which is no file: run ./fulmar test, which builds it",
             path.display()
         );
     }
@@ -32,26 +49,22 @@ pub fn wordcount() -> Result<PathBuf> {
         .parent()
         .context("this package lies in a workspace")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = [
-        "build",
-        "--release",
-        "-p",
-        "fulmar-examples",
-        "--bin",
-        "wordcount",
-    ];
-    eprintln!("FULMAR_WORDCOUNT is not set: cargo {}", build.join(" "));
+    eprintln!(
+        "{variable} is not set: cargo build --release {}",
+        build.join(" ")
+    );
     let built = Command::new(cargo)
+        .args(["build", "--release"])
         .args(build)
         .current_dir(root)
         .status()
         .context("cargo cannot be started")?;
     if !built.success() {
-        bail!("wordcount cannot be built: ./fulmar test brings what is missing");
+        bail!("{path} cannot be built: ./fulmar test brings what is missing");
     }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(root.join(target).join("release/wordcount"))
+    Ok(root.join(target).join("release").join(path))
 }
 
 /// One run of the program in a folder, which is killed when this is dropped.

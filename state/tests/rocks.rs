@@ -238,7 +238,9 @@ fn damage_that_looks_like_a_log_written_again_is_an_error_at_once() {
             .unwrap();
         let (tell, told) = std::sync::mpsc::channel();
         let dir = root.path().to_owned();
-        std::thread::spawn(move || tell.send(start(&dir, 2, sealed).err()));
+        let opening = std::thread::Builder::new();
+        let opening = opening.spawn(move || tell.send(start(&dir, 2, sealed).err()));
+        drop(opening.unwrap());
         let patience = std::time::Duration::from_secs(60);
         let error = told.recv_timeout(patience).expect("the opening hangs");
         let error = error.expect(name).to_string();

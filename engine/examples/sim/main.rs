@@ -1,5 +1,9 @@
 //! `./fulmar sim`: runs seeded worlds of the whole engine, many of them, or one step by step.
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it tells how many worlds a second are run"
+)]
 mod many;
 mod one;
 

@@ -1,6 +1,6 @@
 //! What a coordinator tells of its attempts: each that was issued is sealed, or told as failed, once, in time and with its own cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fulmar_coordinator::{BatchReport, CauseKind, Event, Failure};
 use fulmar_state::{Attempt, Epoch, TxId};
@@ -22,6 +22,14 @@ struct Tried {
     open: Option<Open>,
 }
 
+/// What is heard of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum News {
+    GoesOn,
+    Read(usize),
+    Failed,
+}
+
 /// An attempt that is neither sealed nor told as failed.
 struct Open {
     attempt: Attempt,
@@ -29,6 +37,8 @@ struct Open {
     sign: u64,
     /// Some part of a worker said that it failed.
     failed: bool,
+    /// The spouts that have read it.
+    read: BTreeSet<usize>,
 }
 
 impl Attempts {
@@ -50,6 +60,7 @@ impl Attempts {
             attempt,
             sign: now,
             failed: false,
+            read: BTreeSet::new(),
         };
         match tried.open.replace(open) {
             None => Ok(()),
@@ -60,22 +71,30 @@ impl Attempts {
         }
     }
 
-    /// What an event says to the coordinator of a term about an attempt of its own: that it goes on, or that it failed.
-    pub(in super::super) fn news(event: &Event, epoch: Epoch) -> Option<(Attempt, bool)> {
-        let (attempt, failed) = match event {
-            Event::Ack { attempt, .. } | Event::Read { attempt, .. } => (*attempt, false),
-            Event::Failed { attempt, .. } => (*attempt, true),
+    /// What an event says to the coordinator of a term about an attempt of its own.
+    pub(in super::super) fn news(event: &Event, epoch: Epoch) -> Option<(Attempt, News)> {
+        let (attempt, news) = match event {
+            Event::Ack { attempt, .. } => (*attempt, News::GoesOn),
+            Event::Read { attempt, spout, .. } => (*attempt, News::Read(*spout)),
+            Event::Failed { attempt, .. } => (*attempt, News::Failed),
             _ => return None,
         };
-        (attempt.generation.epoch == epoch).then_some((attempt, failed))
+        (attempt.generation.epoch == epoch).then_some((attempt, news))
     }
 
-    /// Its coordinator hears that an attempt goes on, or that it failed.
-    pub(in super::super) fn heard(&mut self, attempt: Attempt, now: u64, failed: bool) {
-        if let Some(open) = self.open(attempt) {
-            open.sign = now;
-            open.failed |= failed;
+    /// Its coordinator hears of an attempt.
+    pub(in super::super) fn heard(&mut self, attempt: Attempt, now: u64, news: News) {
+        let Some(open) = self.open(attempt) else {
+            return;
+        };
+        // That a spout has read is no news when it comes again.
+        if let News::Read(spout) = news
+            && !open.read.insert(spout)
+        {
+            return;
         }
+        open.sign = now;
+        open.failed |= news == News::Failed;
     }
 
     /// A coordinator tells that an attempt failed.

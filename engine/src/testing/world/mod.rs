@@ -32,8 +32,8 @@ use sabotage::Sabotage;
 use term::Term;
 use weather::Weather;
 
-/// So many steps are enough to seal everything once nothing goes wrong any more; the longest of 20,000 worlds took 8,707
-/// ([`Figures::longest_calm`], which `worlds A..B` tells).
+/// So many steps are enough to seal everything once nothing goes wrong any more; `./fulmar sim` tells how many the longest world took
+/// ([`Figures::longest_calm`]).
 const PATIENCE: u32 = 30_000;
 
 /// A seeded world; see the [module](super).

@@ -286,8 +286,8 @@ impl World {
             steps.push(step);
         }
         for (at, step) in steps.into_iter().enumerate() {
-            if let Some((attempt, failed)) = told.filter(|_| at == ticks) {
-                self.attempts.heard(attempt, now, failed);
+            if let Some((attempt, news)) = told.filter(|_| at == ticks) {
+                self.attempts.heard(attempt, now, news);
             }
             self.carry_out(slot, step)?;
         }
