@@ -20,6 +20,7 @@ texts! {
     state: "state.md",
     running: "running.md",
     testing: "testing.md",
+    proof: "proof.md",
     coordinator: "coordinator.md",
     trident: "trident.md",
 }

@@ -109,11 +109,7 @@ impl World {
             let mut dead = 0..TERMS;
             dead.find(|slot| self.terms[*slot].is_none())
         });
-        let Some(slot) = slot else {
-            // Too many stand around already; one of them will be fenced out.
-            self.election = self.now + TICK;
-            return Ok(());
-        };
+        let slot = slot.unwrap_or_else(|| self.retire());
         self.forget_term(slot);
         self.started += 1;
         let settings = Settings {
@@ -161,6 +157,17 @@ impl World {
             self.links.clear(other, index);
             self.links.clear(index, other);
         }
+    }
+
+    /// The oldest of the coordinators that lead no more hears of it at last, as all of them would, and leaves its place to another.
+    fn retire(&mut self) -> usize {
+        let age = |slot: &usize| {
+            let epoch = self.terms[*slot].as_ref().map(|term| term.epoch);
+            (self.leader == Some(*slot), epoch)
+        };
+        let oldest = (0..TERMS).min_by_key(age).unwrap_or_default();
+        self.end_term(oldest, 0);
+        oldest
     }
 
     /// A coordinator's process is gone; another one is started if it was the leader.
