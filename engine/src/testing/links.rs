@@ -249,7 +249,9 @@ impl Mail {
                 sealed: *sealed,
                 positions: positions.clone(),
             }),
-            Mail::Executor(message) => Mail::Executor(copy(message)?),
+            Mail::Executor(message) => {
+                Mail::Executor(copied(message, |chunk| Chunk::new((), chunk.records()))?)
+            }
             _ => return None,
         })
     }
@@ -350,7 +352,11 @@ impl Mail {
     }
 }
 
-fn copy(message: &ToExecutor) -> Option<ToExecutor> {
+/// The same message, with a copy of its chunk as somebody makes it; none of what cannot be copied.
+pub(super) fn copied(
+    message: &ToExecutor,
+    duplicate: impl Fn(&Chunk) -> Chunk,
+) -> Option<ToExecutor> {
     Some(match message {
         ToExecutor::Data {
             edge,
@@ -363,7 +369,7 @@ fn copy(message: &ToExecutor) -> Option<ToExecutor> {
             from: *from,
             batch: *batch,
             seq: *seq,
-            chunk: Chunk::new((), chunk.records()),
+            chunk: duplicate(chunk),
         },
         ToExecutor::End {
             edge,

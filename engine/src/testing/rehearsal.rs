@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fulmar_state::{Attempt, DeadLetter};
 
+use super::links::copied;
 use super::look::Seen;
 use super::plan::Plan;
 use super::rig::{DeadSink, Props, Rig, Rigged, Stand, Tap};
@@ -136,43 +137,6 @@ impl<R: Rigged> Rehearsal<R> {
     }
 }
 
-fn copy(
-    message: &ToExecutor,
-    duplicate: impl Fn(&crate::chunk::Chunk) -> crate::chunk::Chunk,
-) -> Option<ToExecutor> {
-    Some(match message {
-        ToExecutor::Data {
-            edge,
-            from,
-            batch,
-            seq,
-            chunk,
-        } => ToExecutor::Data {
-            edge: *edge,
-            from: *from,
-            batch: *batch,
-            seq: *seq,
-            chunk: duplicate(chunk),
-        },
-        ToExecutor::End {
-            edge,
-            from,
-            batch,
-            chunks,
-            records,
-            dead,
-        } => ToExecutor::End {
-            edge: *edge,
-            from: *from,
-            batch: *batch,
-            chunks: *chunks,
-            records: *records,
-            dead: dead.clone(),
-        },
-        _ => return None,
-    })
-}
-
 impl<R: Rigged> Scene for Rehearsal<R> {
     fn build(&self) -> crate::plan::Plan {
         let (topology, _) = (self.make)(&Rig::on(self.stand.clone())).into_parts();
@@ -230,7 +194,7 @@ impl<R: Rigged> Scene for Rehearsal<R> {
             return;
         };
         let well = &self.props.spouts[spout].1.well;
-        if let Some(message) = copy(message, |chunk| well.copy(chunk)) {
+        if let Some(message) = copied(message, |chunk| well.copy(chunk)) {
             let draft = self.drafts.entry(batch.attempt).or_default();
             draft.time_ms = batch.time_ms;
             draft.sent.push((spout, to, message));

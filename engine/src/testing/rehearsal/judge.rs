@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fulmar_state::{DeadLetter, TxId};
 
+use super::super::links::copied;
 use super::super::rig::Rigged;
 use super::super::scene::Broken;
 use super::super::trial::Trial;
-use super::{Draft, Reading, Rehearsal, Table, copy};
+use super::{Draft, Reading, Rehearsal, Table};
 use crate::message::ToExecutor;
 
 impl<R: Rigged> Rehearsal<R> {
@@ -69,7 +70,7 @@ impl<R: Rigged> Rehearsal<R> {
         let mut all = Vec::new();
         for (spout, to, message) in &draft.sent {
             let well = &self.props.spouts[*spout].1.well;
-            let Some(mut message) = copy(message, |chunk| well.copy(chunk)) else {
+            let Some(mut message) = copied(message, |chunk| well.copy(chunk)) else {
                 continue;
             };
             if let ToExecutor::End {

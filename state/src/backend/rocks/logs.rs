@@ -5,7 +5,7 @@
 //! is written twice, so such a record is damage, and is refused with an error instead.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::error::translate_io;
@@ -52,7 +52,11 @@ fn logs(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// Where in a file the record is at which RocksDB would stay.
 fn find(path: &Path) -> std::io::Result<Option<u64>> {
-    let mut file = File::open(path)?;
+    let mut file = match File::open(path) {
+        // Whoever has the database open has just deleted it; RocksDB says that it is locked.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
     let (mut start, mut block) = (0, Vec::with_capacity(BLOCK));
     loop {
         block.clear();
