@@ -127,9 +127,9 @@ async fn a_poison_record_becomes_a_dead_letter_exactly_once() {
     assert!(letter.cause.contains("invalid digit"), "{}", letter.cause);
 }
 
-/// Yields 0, 1, 2, … but something else at every other reading, while it promises not to.
-struct Cheat(Arc<AtomicU64>);
-struct CheatReader(u64, u64);
+/// Yields 0, 1, 2, … but something else at every other reading, while it promises not to; and up to where it was read.
+struct Cheat(Arc<AtomicU64>, Arc<AtomicU64>);
+struct CheatReader(u64, u64, Arc<AtomicU64>);
 
 impl Spout for Cheat {
     type Record = u64;
@@ -142,7 +142,8 @@ impl Spout for Cheat {
     }
     fn open(&mut self, _: &str, from: Option<&[u8]>) -> Result<CheatReader, SpoutError> {
         let next = from.map_or(0, |from| u64::from_le_bytes(from.try_into().unwrap()));
-        Ok(CheatReader(next, self.0.fetch_add(1, SeqCst)))
+        let readings = self.0.fetch_add(1, SeqCst);
+        Ok(CheatReader(next, readings, self.1.clone()))
     }
 }
 
@@ -152,6 +153,7 @@ impl Reader for CheatReader {
         let end = (self.0 + limit.records).min(50);
         out.extend((self.0..end).map(|n| n + self.1 * 1000));
         self.0 = end;
+        self.2.fetch_max(end, SeqCst);
         Ok(Progress {
             bytes: 8,
             status: if end == 50 {
@@ -166,14 +168,28 @@ impl Reader for CheatReader {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "user code that waits for another thread"
+)]
+fn wait_for(condition: impl Fn() -> bool) {
+    let mut patience = 5_000;
+    while !condition() && patience > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+        patience -= 1;
+    }
+}
+
 #[tokio::test]
 async fn a_spout_that_promises_identical_replays_is_held_to_it() {
-    let failed = Arc::new(AtomicU64::new(0));
+    let (failed, read) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let topology = Topology::new("cheat");
     topology
-        .spout("cheat", Cheat(Arc::default()))
+        .spout("cheat", Cheat(Arc::default(), read.clone()))
         .map(move |number| {
             if number == 25 && failed.fetch_add(1, SeqCst) == 0 {
+                // The next batch is issued only when the coordinator knows what this one read: what it did not know it cannot compare.
+                wait_for(|| read.load(SeqCst) > 30);
                 panic!("once")
             } else {
                 number
