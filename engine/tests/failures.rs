@@ -188,8 +188,9 @@ async fn a_spout_that_promises_identical_replays_is_held_to_it() {
         .spout("cheat", Cheat(Arc::default(), read.clone()))
         .map(move |number| {
             if number == 25 && failed.fetch_add(1, SeqCst) == 0 {
-                // The next batch is issued only when the coordinator knows what this one read: what it did not know it cannot compare.
-                wait_for(|| read.load(SeqCst) > 30);
+                // What the coordinator does not know of it cannot compare. It knows of this batch when it has issued the next one, which
+                // is known when the one behind that is read ahead.
+                wait_for(|| read.load(SeqCst) > 40);
                 panic!("once")
             } else {
                 number
