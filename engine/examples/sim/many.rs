@@ -146,6 +146,10 @@ pub(super) fn run(campaign: &Campaign) -> Result<bool, String> {
         figures.worlds as f64 / seconds,
         campaign.threads
     );
+    let missing = figures.missing();
+    if !missing.is_empty() {
+        println!("never met in so few worlds: {missing:?}");
+    }
     println!("{} rules broken", broken.len());
     broken.sort_by_key(|(seed, _)| *seed);
     for (seed, violation) in broken.iter().take(SHOWN) {
