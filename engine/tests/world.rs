@@ -24,10 +24,6 @@ fn whatever_goes_wrong_each_world_ends_right() {
         let name = kind.name();
         assert!(figures.strikes(kind) > 0, "no {name} has struck at all");
     }
-    // The rarest meetings take some thousand worlds.
-    if SEEDS >= 20_000 {
-        assert_eq!(figures.missing(), [], "kinds and phases that never met");
-    }
 }
 
 #[test]

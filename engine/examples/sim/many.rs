@@ -13,6 +13,8 @@ use fulmar::testing::{Bug, Figures, Plan, Violation, World, shrink};
 const SHARE: u64 = 32;
 /// So many broken rules are told in words.
 const SHOWN: usize = 10;
+/// In so many worlds every kind of fault has to meet every phase in which it can strike.
+const MANY: u64 = 200_000;
 /// So many plans are tried when one is made smaller.
 const TRIES: u32 = 3_000;
 
@@ -148,7 +150,7 @@ pub(super) fn run(campaign: &Campaign) -> Result<bool, String> {
     );
     let missing = figures.missing();
     if !missing.is_empty() {
-        println!("never met in so few worlds: {missing:?}");
+        println!("never met: {missing:?}");
     }
     println!("{} rules broken", broken.len());
     broken.sort_by_key(|(seed, _)| *seed);
@@ -158,7 +160,8 @@ pub(super) fn run(campaign: &Campaign) -> Result<bool, String> {
     if let Some((seed, _)) = broken.first() {
         explain(campaign, *seed);
     }
-    Ok(broken.is_empty())
+    let blind = figures.worlds >= MANY && !missing.is_empty() && campaign.bug.is_none();
+    Ok(broken.is_empty() && !blind)
 }
 
 /// Makes the plan of a broken world smaller, and says how to see it again.
