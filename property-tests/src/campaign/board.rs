@@ -182,7 +182,7 @@ pub struct Board {
 /// How many kills are aimed, if there is something that was never hit, and if there is not.
 const NEW: f64 = 0.8;
 const KNOWN: f64 = 0.3;
-/// How often the quota may be done over and over to hit what is still missed.
+/// How often the quota, or a thousand kills, may be done over and over to hit what is still missed.
 const OVER: u64 = 3;
 
 impl Board {
@@ -236,7 +236,7 @@ impl Board {
         }
         let figures = self.lock();
         let all = figures.kills >= kills && figures.aims.values().all(|shots| shots.hit > 0);
-        all || figures.kills >= OVER * kills.max(100)
+        all || figures.kills >= OVER * kills.max(1_000)
     }
 
     /// The one of these that was hit least often: mostly if one was never hit, now and then otherwise.
