@@ -242,7 +242,7 @@ fn no_server(to: &str) -> String {
     let before = Instant::now();
     let error = block_on(Session::connect(config(to))).unwrap_err();
     let took = before.elapsed();
-    assert!(took < TIMEOUT + Duration::from_secs(1), "{took:?}: {error}");
+    assert!(took < TIMEOUT + Duration::from_secs(3), "{took:?}: {error}");
     assert!(
         matches!(
             error,

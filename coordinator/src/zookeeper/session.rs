@@ -1,6 +1,7 @@
 //! One ZooKeeper session: its thread, its calls, its lease, its end.
 
 mod call;
+mod calls;
 mod connect;
 #[cfg(feature = "testing")]
 mod expire;
@@ -13,14 +14,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use zookeeper_client as zk;
 
 use super::config::ZooKeeperConfig;
 use super::path::TopologyPaths;
 use crate::error::{Error, Result};
 
-use connect::{Connected, make, serve};
+use calls::Calls;
+use connect::{Connected, serve};
 use lease::{Lease, now};
 
 pub(super) use call::CallError;
@@ -47,13 +49,12 @@ pub struct Session {
 struct Inner {
     config: ZooKeeperConfig,
     /// Taken when the session is let go.
-    client: Option<zk::Client>,
-    handle: Handle,
+    client: Option<Arc<zk::Client>>,
+    calls: Calls,
     /// Dropped to end the thread.
     open: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     lease: Lease,
-    ended: watch::Receiver<Option<Error>>,
 }
 
 impl Session {
@@ -80,15 +81,21 @@ impl Session {
         } = connected.await.map_err(|_| Error::Unreachable {
             what: "the session's thread ended".into(),
         })??;
+        let client = Arc::new(client);
+        let calls = Calls {
+            client: Arc::downgrade(&client),
+            handle,
+            timeout: lease.timeout,
+            ended,
+        };
         let session = Session {
             inner: Arc::new(Inner {
                 config,
                 client: Some(client),
-                handle,
+                calls,
                 open: Some(open),
                 thread: Some(thread),
                 lease,
-                ended,
             }),
         };
         session.make(TopologyPaths::ALL, b"").await?;
@@ -124,7 +131,7 @@ impl Session {
 
     /// Waits until the session has ended, and says how.
     pub async fn ended(&self) -> Error {
-        let mut ended = self.inner.ended.clone();
+        let mut ended = self.inner.calls.ended.clone();
         match ended.wait_for(Option::is_some).await {
             Ok(state) => state.clone().unwrap_or_else(gone),
             Err(_) => gone(),
@@ -134,7 +141,7 @@ impl Session {
     /// How it has ended, if it has.
     #[must_use]
     pub fn has_ended(&self) -> Option<Error> {
-        self.inner.ended.borrow().clone()
+        self.inner.calls.ended.borrow().clone()
     }
 
     /// Whether the servers cannot have given the session to another by now; without this nothing may be sealed.
@@ -145,46 +152,17 @@ impl Session {
 
     /// Waits, for whoever has no clock of its own.
     pub async fn pause(&self, time: Duration) {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "a session is a shell: it is what waits for others"
-        )]
-        let asleep = async move { tokio::time::sleep(time).await };
-        drop(self.inner.handle.spawn(asleep).await);
+        self.inner.calls.pause(time).await;
     }
 
-    /// Makes one call, with a deadline: while there is no connection the client itself would wait for one.
-    /// What is not answered in time may still be carried out later.
+    /// Makes one call, with a deadline. What is not answered in time may still be carried out later.
     pub(super) async fn call<T, F, R>(&self, call: F) -> std::result::Result<T, CallError>
     where
         T: Send + 'static,
         F: FnOnce(zk::Client) -> R + Send + 'static,
         R: Future<Output = std::result::Result<T, zk::Error>> + Send + 'static,
     {
-        answered(self.start(call)?).await
-    }
-
-    /// Sends a call. It goes on if nobody waits for its answer.
-    fn start<T, F, R>(&self, call: F) -> std::result::Result<Answer<T>, CallError>
-    where
-        T: Send + 'static,
-        F: FnOnce(zk::Client) -> R + Send + 'static,
-        R: Future<Output = std::result::Result<T, zk::Error>> + Send + 'static,
-    {
-        if let Some(error) = self.has_ended() {
-            return Err(CallError::Lost(error));
-        }
-        let client = self.client().clone();
-        let deadline = self.deadline();
-        Ok(self.inner.handle.spawn(async move {
-            match tokio::time::timeout(deadline, call(client)).await {
-                Ok(answer) => answer.map_err(CallError::of),
-                Err(_) => Err(CallError::Unknown(format!(
-                    "no answer within {} ms",
-                    deadline.as_millis()
-                ))),
-            }
-        }))
+        self.inner.calls.call(call).await
     }
 
     /// Like [`Session::call`]; an answer also renews the lease. For writes, which a quorum must have taken.
@@ -220,34 +198,20 @@ impl Session {
         F: Fn(zk::Client) -> R + Clone + Send + 'static,
         R: Future<Output = std::result::Result<T, zk::Error>> + Send + 'static,
     {
-        loop {
-            match self.call(call.clone()).await {
-                Err(CallError::Unknown(what)) => {
-                    tracing::debug!(what, "a call to ZooKeeper is made again");
-                    self.pause(self.deadline() / 10).await;
-                }
-                answer => return answer,
-            }
-        }
+        self.inner.calls.settle(call).await
     }
 
     /// Makes a persistent node, and those above it, unless it is there. Its data is that of whoever makes it first.
     pub(super) async fn make(&self, path: &str, data: &'static [u8]) -> Result<()> {
-        let (at, acls) = (path.to_owned(), self.config().acls());
-        let call = move |client: zk::Client| make(client, at.clone(), data, acls);
-        let made = self.settle(call).await;
-        made.map_err(|error| error.into_error("creating", &self.shown(path)))
-    }
-
-    /// Half of the session's timeout: an answer that takes longer is as good as none.
-    fn deadline(&self) -> Duration {
-        self.inner.lease.timeout / 2
+        let made = self.inner.calls.make(path, data, self.config().acls());
+        made.await
+            .map_err(|error| error.into_error("creating", &self.shown(path)))
     }
 
     fn client(&self) -> &zk::Client {
         self.inner
             .client
-            .as_ref()
+            .as_deref()
             .expect("it is taken only when the last clone is dropped")
     }
 
@@ -259,7 +223,7 @@ impl Session {
     /// The runtime that the session lives on: for tasks that must outlive whoever starts them. They end with the session at the latest.
     #[must_use]
     pub fn handle(&self) -> &Handle {
-        &self.inner.handle
+        &self.inner.calls.handle
     }
 
     /// Starts what nobody waits for. It ends with the session at the latest.
@@ -268,7 +232,7 @@ impl Session {
         F: FnOnce(zk::Client) -> R,
         R: Future<Output = ()> + Send + 'static,
     {
-        drop(self.inner.handle.spawn(task(self.client().clone())));
+        drop(self.inner.calls.handle.spawn(task(self.client().clone())));
     }
 
     /// A path as ZooKeeper's shell knows it.
@@ -287,16 +251,6 @@ impl Drop for Inner {
             // Bounded by FAREWELL: the next one in the queue should hear of it before this process is gone.
             drop(thread.join());
         }
-    }
-}
-
-type Answer<T> = tokio::task::JoinHandle<std::result::Result<T, CallError>>;
-
-async fn answered<T>(answer: Answer<T>) -> std::result::Result<T, CallError> {
-    match answer.await {
-        Ok(answer) => answer,
-        // The session's thread has ended.
-        Err(_) => Err(CallError::Lost(gone())),
     }
 }
 

@@ -75,12 +75,7 @@ fn a_connection_that_breaks_costs_nobody_the_place() {
         assert!(leadership.lost().now_or_never().is_none());
         block_on(leadership.resign()).unwrap();
         // The watch on the one before it is still there, or there again.
-        leadership = in_time(
-            "the next leads",
-            Duration::from_secs(1),
-            candidate.elected(),
-        )
-        .unwrap();
+        leadership = in_time("the next leads", SOON, candidate.elected()).unwrap();
     }
     assert_eq!(hand.list(DIR), nodes[2..]);
     assert!(leadership.holds());
@@ -99,7 +94,7 @@ fn a_leader_that_goes_while_the_next_is_cut_off_is_succeeded_when_that_comes_bac
     thread::sleep(Duration::from_millis(500));
     assert!(elected.as_mut().now_or_never().is_none());
     proxy.heal();
-    let leadership = in_time("the next leads", Duration::from_secs(2), elected).unwrap();
+    let leadership = in_time("the next leads", SOON, elected).unwrap();
     wait_until("it holds", SOON, || leadership.holds());
 }
 
@@ -215,7 +210,7 @@ fn without_a_connection_every_call_ends_within_its_deadline() {
     });
     let took = start.elapsed();
     println!("all ended after {took:?}");
-    assert!(took <= TIMEOUT + Duration::from_millis(200), "{took:?}");
+    assert!(took < 2 * TIMEOUT, "{took:?}");
     for error in [
         joined.map(drop),
         leader.map(drop),

@@ -180,7 +180,7 @@ fn without_a_connection_a_write_says_so_in_time_and_goes_on_later() {
     assert!(matches!(outcome, WriteOutcome::Unknown(_)), "{outcome:?}");
     let deadline = session.timeout() / 2;
     assert!(
-        start.elapsed() < deadline + deadline / 2,
+        start.elapsed() < 2 * deadline,
         "after {:?}",
         start.elapsed()
     );
@@ -206,7 +206,7 @@ fn without_a_lease_nothing_is_sent_neither_now_nor_later() {
         "{outcome:?}"
     );
     assert!(
-        start.elapsed() < session.timeout() / 10,
+        start.elapsed() < session.timeout() / 2,
         "it did not wait for an answer"
     );
     proxy.drop_server_to_client(false);

@@ -1,21 +1,19 @@
 //! A session for those who work in its background and must not keep it open.
 
 use std::future::Future;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use zookeeper_client as zk;
 
-use super::{CallError, Inner, Session, answered, gone, make};
+use super::calls::Calls;
+use super::{CallError, Session};
 use crate::error::Error;
 
-/// A session as its background tasks have it: when its last owner lets it go, it is closed although they still run. It must be used on the
-/// session's own runtime.
+/// A session as its background tasks have it: when its last owner lets it go, it is closed although they still run.
 pub(in crate::zookeeper) struct WeakSession {
-    inner: Weak<Inner>,
+    calls: Calls,
     acls: zk::Acls<'static>,
-    timeout: Duration,
     ended: watch::Receiver<Option<Error>>,
     states: zk::StateWatcher,
 }
@@ -23,10 +21,9 @@ pub(in crate::zookeeper) struct WeakSession {
 impl WeakSession {
     pub(super) fn new(session: &Session) -> WeakSession {
         WeakSession {
-            inner: Arc::downgrade(&session.inner),
+            calls: session.inner.calls.clone(),
             acls: session.config().acls(),
-            timeout: session.timeout(),
-            ended: session.inner.ended.clone(),
+            ended: session.inner.calls.ended.clone(),
             states: session.client().state_watcher(),
         }
     }
@@ -38,11 +35,7 @@ impl WeakSession {
         F: FnOnce(zk::Client) -> R + Send + 'static,
         R: Future<Output = Result<T, zk::Error>> + Send + 'static,
     {
-        let started = match self.inner.upgrade() {
-            Some(inner) => Session { inner }.start(call)?,
-            None => return Err(CallError::Lost(gone())),
-        };
-        answered(started).await
+        self.calls.call(call).await
     }
 
     /// As [`Session::settle`].
@@ -52,30 +45,16 @@ impl WeakSession {
         F: Fn(zk::Client) -> R + Clone + Send + 'static,
         R: Future<Output = Result<T, zk::Error>> + Send + 'static,
     {
-        loop {
-            match self.call(call.clone()).await {
-                Err(CallError::Unknown(what)) => {
-                    tracing::debug!(what, "a call to ZooKeeper is made again");
-                    self.pause(self.timeout / 20).await;
-                }
-                answer => return answer,
-            }
-        }
+        self.calls.settle(call).await
     }
 
     /// As [`Session::make`].
     pub(in crate::zookeeper) async fn make(&self, path: &str) -> Result<(), CallError> {
-        let (at, acls) = (path.to_owned(), self.acls);
-        self.settle(move |client| make(client, at.clone(), b"", acls))
-            .await
+        self.calls.make(path, b"", self.acls).await
     }
 
     pub(in crate::zookeeper) async fn pause(&self, time: Duration) {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "a session is a shell: its background waits in real time"
-        )]
-        tokio::time::sleep(time).await;
+        self.calls.pause(time).await;
     }
 
     pub(in crate::zookeeper) fn acls(&self) -> zk::Acls<'static> {
@@ -83,7 +62,7 @@ impl WeakSession {
     }
 
     pub(in crate::zookeeper) fn timeout(&self) -> Duration {
-        self.timeout
+        self.calls.timeout
     }
 
     /// What is read from now on is newer than a reconnect that [`WeakSession::disturbed`] has not told yet.
