@@ -26,7 +26,7 @@ pub struct Write {
 #[must_use]
 pub struct Step {
     /// The write to make; its outcome comes back as [`crate::Event::Ledger`]. There is never a second one before that.
-    pub record: Option<Write>,
+    pub record: Option<Box<Write>>,
     /// What to do, in order.
     pub actions: Vec<Action>,
 }

@@ -101,7 +101,7 @@ pub struct Cause {
     /// What it said.
     pub message: String,
     /// The record it was at, if that is known (in a careful attempt it is).
-    pub origin: Option<Origin>,
+    pub origin: Option<Box<Origin>>,
     /// Whether another attempt cannot help: everything before the batch is sealed, then the topology halts.
     pub permanent: bool,
 }

@@ -47,7 +47,7 @@ pub enum Event {
     /// The ledger was read and fenced for this term ([`crate::open_term`]); the coordinator rewinds to what is sealed.
     Fenced {
         /// The record as this term's fence wrote it.
-        record: LedgerRecord,
+        record: Box<LedgerRecord>,
         /// Its version.
         version: Version,
     },

@@ -35,15 +35,15 @@ impl Chunk {
     }
 
     /// In a careful attempt a chunk descends from one record: this one.
-    pub(crate) fn with_origin(mut self, origin: Option<Origin>) -> Self {
-        self.origin = origin.map(Box::new);
+    pub(crate) fn with_origin(mut self, origin: Option<Box<Origin>>) -> Self {
+        self.origin = origin;
         self
     }
 
     /// The same, unless the chunk has an origin of its own.
-    pub(crate) fn with_origin_or(mut self, origin: &Option<Origin>) -> Self {
-        if self.origin.is_none() && origin.is_some() {
-            self.origin = origin.clone().map(Box::new);
+    pub(crate) fn with_origin_or(mut self, origin: &Option<Box<Origin>>) -> Self {
+        if self.origin.is_none() {
+            self.origin.clone_from(origin);
         }
         self
     }
@@ -58,8 +58,8 @@ impl Chunk {
         self.to
     }
 
-    pub(crate) fn origin(&self) -> Option<&Origin> {
-        self.origin.as_deref()
+    pub(crate) fn origin(&self) -> &Option<Box<Origin>> {
+        &self.origin
     }
 
     /// How many records it carries.

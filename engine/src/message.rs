@@ -111,7 +111,7 @@ pub(crate) struct BatchPart {
 }
 
 pub(crate) enum ToRecorder {
-    Part(BatchPart),
+    Part(Box<BatchPart>),
     Rewind {
         generation: Generation,
         sealed: Option<Attempt>,

@@ -378,7 +378,7 @@ impl Source {
         *sent += records;
         self.under_way[usize::from(task)] += 1;
         reading.xor ^= edge_id(reading.info.attempt, self.edge as u32, 0, task.into(), seq);
-        let chunk = chunk.with_origin(origin);
+        let chunk = chunk.with_origin(origin.map(Box::new));
         let data = ToExecutor::Data {
             edge: self.edge,
             from: 0,

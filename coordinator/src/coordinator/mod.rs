@@ -127,7 +127,7 @@ impl Coordinator {
         }
         match event {
             Event::Tick { now, wall_ms } => self.on_tick(now, wall_ms, &mut step),
-            Event::Fenced { record, version } => self.on_fenced(record, version, &mut step),
+            Event::Fenced { record, version } => self.on_fenced(*record, version, &mut step),
             Event::Rewound {
                 worker,
                 generation,

@@ -156,11 +156,11 @@ impl Coordinator {
             // One that fails although it was to be left out would fail for ever.
             Some(origin)
                 if self.settings.on_poison == OnPoison::DeadLetter
-                    && !tries.skip.iter().any(|skip| skip.origin == *origin) =>
+                    && !tries.skip.iter().any(|skip| skip.origin == **origin) =>
             {
                 let origin = origin.clone();
                 tries.skip.push(Skip {
-                    origin,
+                    origin: *origin,
                     cause: cause.message.clone(),
                 });
                 Verdict::Replay

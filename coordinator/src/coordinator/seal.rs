@@ -89,7 +89,7 @@ impl Coordinator {
             record,
             expected: self.version,
         };
-        step.record = Some(write.clone());
+        step.record = Some(Box::new(write.clone()));
         self.outstanding = Some(Outstanding {
             write,
             batches,
@@ -169,7 +169,7 @@ impl Coordinator {
             && outstanding.again.is_some_and(|again| self.now >= again)
         {
             outstanding.again = None;
-            step.record = Some(outstanding.write.clone());
+            step.record = Some(Box::new(outstanding.write.clone()));
         }
         if self.phase == Phase::Running
             && !self.seals.untold.is_empty()

@@ -58,6 +58,20 @@ impl Link {
         Ok(())
     }
 
+    /// Makes it new, for another batch.
+    pub(super) fn clear(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.clear();
+        *self = Link {
+            waiting,
+            ..Link::default()
+        };
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Item> {
         let item = self.waiting.pop_front()?;
         self.ended = matches!(item, Item::End { .. });

@@ -81,10 +81,14 @@ impl Executor {
             .iter()
             .map(|_| vec![0; layout.executors.into()])
             .collect();
+        let stages = layout.stages.iter();
+        let tasks = stages
+            .map(|stage| StageTask::new(stage, &layout.edges, id, layout.executors))
+            .collect();
         Executor {
             id,
             layout,
-            tasks: Vec::new(),
+            tasks,
             env,
             generation: Generation::ZERO,
             sealed: None,
@@ -97,6 +101,20 @@ impl Executor {
 
     /// Takes one message; what is to be sent comes back in order.
     pub(crate) fn step(&mut self, message: ToExecutor) -> Vec<Envelope> {
+        let mut out = Vec::new();
+        self.step_into(message, &mut out);
+        out
+    }
+
+    /// As [`Executor::step`], into a buffer that serves many steps.
+    pub(crate) fn step_into(&mut self, message: ToExecutor, out: &mut Vec<Envelope>) {
+        std::mem::swap(&mut self.out, out);
+        self.take_message(message);
+        self.run();
+        std::mem::swap(&mut self.out, out);
+    }
+
+    fn take_message(&mut self, message: ToExecutor) {
         match message {
             ToExecutor::Data {
                 edge,
@@ -166,8 +184,6 @@ impl Executor {
                 read(self.env.shards[usize::from(state.0)].as_mut())
             }
         }
-        self.run();
-        std::mem::take(&mut self.out)
     }
 
     fn is_live(&self, attempt: Attempt) -> bool {
@@ -263,13 +279,10 @@ impl Executor {
                 .iter_mut()
                 .flatten()
                 .for_each(|count| *count = 0);
-            let (id, executors) = (self.id, self.layout.executors);
-            let layout = &self.layout;
-            self.tasks = layout
-                .stages
-                .iter()
-                .map(|stage| StageTask::new(stage, &layout.edges, txid.next(), id, executors))
-                .collect();
+            let (stages, tasks) = (&self.layout.stages, self.layout.executors);
+            for (task, stage) in self.tasks.iter_mut().zip(stages) {
+                task.renew(stage, tasks, txid.next());
+            }
         }
         let party = Party::Executor(self.id);
         self.out.push(Envelope::Recorder(ToRecorder::Rewound {

@@ -19,6 +19,15 @@ pub(super) struct Sent {
     pub(super) records: u64,
 }
 
+/// What a stage has to do.
+pub(super) enum Due {
+    Nothing,
+    /// Something came that it has not taken up.
+    Item,
+    /// Every sender's end marker was taken up.
+    Finish,
+}
+
 pub(super) struct StageTask {
     operators: Vec<Option<Box<dyn Operator>>>,
     slots: Vec<Slot>,
@@ -26,8 +35,13 @@ pub(super) struct StageTask {
     task: u16,
     /// The links into the task, as (edge, sender), in the fixed order of a batch's records.
     senders: Vec<(usize, u16)>,
-    batches: BTreeMap<TxId, Vec<Link>>,
     working_on: TxId,
+    /// What came for the batch at work, by sender.
+    links: Vec<Link>,
+    /// The same for batches after it.
+    later: BTreeMap<TxId, Vec<Link>>,
+    /// Links of finished batches, for those to come.
+    spare: Vec<Vec<Link>>,
     started: bool,
     /// XOR of the markers that were taken up in the batch at work.
     held: u64,
@@ -37,19 +51,8 @@ pub(super) struct StageTask {
 }
 
 impl StageTask {
-    pub(super) fn new(
-        stage: &StagePlan,
-        edges: &[EdgePlan],
-        first: TxId,
-        task: u16,
-        tasks: u16,
-    ) -> Self {
-        let make = |(slot, make): (&Slot, &crate::operator::OperatorFactory)| {
-            Some(make(&TaskContext {
-                tasks,
-                emits: !slot.targets.is_empty(),
-            }))
-        };
+    /// A task that has nothing to do until [`StageTask::renew`].
+    pub(super) fn new(stage: &StagePlan, edges: &[EdgePlan], task: u16, tasks: u16) -> Self {
         let senders = |edge: &usize| -> Vec<(usize, u16)> {
             match edges[*edge].route {
                 Route::Forward => vec![(*edge, task)],
@@ -72,18 +75,52 @@ impl StageTask {
             })
             .collect()
         };
+        let senders: Vec<_> = stage.inputs.iter().flat_map(senders).collect();
         StageTask {
-            operators: stage.slots.iter().zip(&stage.makes).map(make).collect(),
+            operators: Vec::new(),
             slots: stage.slots.clone(),
             ordered: stage.ordered,
             task,
-            senders: stage.inputs.iter().flat_map(senders).collect(),
-            batches: BTreeMap::new(),
-            working_on: first,
+            working_on: TxId::ZERO,
+            links: new_links(senders.len()),
+            later: BTreeMap::new(),
+            spare: Vec::new(),
+            senders,
             started: false,
             held: 0,
             sent: stage.outputs.iter().flat_map(receivers).collect(),
             dealt: BTreeMap::new(),
+        }
+    }
+
+    /// Makes it new, with new operators: `first` is the next batch.
+    pub(super) fn renew(&mut self, stage: &StagePlan, tasks: u16, first: TxId) {
+        self.operators = operators(stage, tasks);
+        while let Some((_, links)) = self.later.pop_first() {
+            self.keep(links);
+        }
+        self.begin(first);
+        self.held = 0;
+    }
+
+    fn keep(&mut self, mut links: Vec<Link>) {
+        links.iter_mut().for_each(Link::clear);
+        self.spare.push(links);
+    }
+
+    fn begin(&mut self, txid: TxId) {
+        self.working_on = txid;
+        match self.later.remove(&txid) {
+            Some(links) => {
+                let old = std::mem::replace(&mut self.links, links);
+                self.keep(old);
+            }
+            None => self.links.iter_mut().for_each(Link::clear),
+        }
+        self.started = false;
+        self.dealt.clear();
+        for link in &mut self.sent {
+            (link.chunks, link.records) = (0, 0);
         }
     }
 
@@ -92,11 +129,14 @@ impl StageTask {
         self.working_on
     }
 
-    fn links(&mut self, txid: TxId) -> &mut Vec<Link> {
-        let count = self.senders.len();
-        self.batches
+    fn links(&mut self, txid: TxId) -> &mut [Link] {
+        if txid == self.working_on {
+            return &mut self.links;
+        }
+        let (count, spare) = (self.senders.len(), &mut self.spare);
+        self.later
             .entry(txid)
-            .or_insert_with(|| (0..count).map(|_| Link::default()).collect())
+            .or_insert_with(|| spare.pop().unwrap_or_else(|| new_links(count)))
     }
 
     pub(super) fn take(
@@ -122,17 +162,24 @@ impl StageTask {
 
     /// Whether this sender's records may be taken now: all of them, unless the batch's order is asked for.
     pub(super) fn is_turn(&self, edge: usize, from: u16) -> bool {
-        let Some(links) = self.batches.get(&self.working_on).filter(|_| self.ordered) else {
-            return !self.ordered || self.senders.first() == Some(&(edge, from));
-        };
-        let turn = links.iter().position(|link| !link.ended);
-        turn.is_none_or(|turn| self.senders[turn] == (edge, from))
+        let turn = self.links.iter().position(|link| !link.ended);
+        !self.ordered || turn.is_none_or(|turn| self.senders[turn] == (edge, from))
     }
 
-    /// The next thing to do for the batch at work.
+    /// What there is to do for the batch at work.
+    pub(super) fn due(&self) -> Due {
+        let mut open = self.links.iter().filter(|link| !link.ended).peekable();
+        let waits = match open.peek() {
+            None => return Due::Finish,
+            Some(first) if self.ordered => first.is_waiting(),
+            Some(_) => open.any(|link| link.is_waiting()),
+        };
+        if waits { Due::Item } else { Due::Nothing }
+    }
+
+    /// The next item of the batch at work.
     pub(super) fn next(&mut self) -> Option<(usize, u16, Item)> {
-        let links = self.batches.get_mut(&self.working_on)?;
-        for (link, (edge, from)) in links.iter_mut().zip(&self.senders) {
+        for (link, (edge, from)) in self.links.iter_mut().zip(&self.senders) {
             if let Some(item) = link.pop() {
                 return Some((*edge, *from, item));
             }
@@ -141,13 +188,6 @@ impl StageTask {
             }
         }
         None
-    }
-
-    /// Whether every sender's end marker was taken up.
-    pub(super) fn is_complete(&self) -> bool {
-        self.batches
-            .get(&self.working_on)
-            .is_some_and(|links| links.iter().all(|link| link.ended))
     }
 
     /// True once for each batch: before its first work.
@@ -199,16 +239,25 @@ impl StageTask {
         self.held ^= id;
     }
 
-    /// Goes on to the next batch; says which markers were taken up in this one, and what was sent.
-    pub(super) fn next_batch(&mut self) -> (u64, Vec<Sent>) {
-        self.batches.remove(&self.working_on);
-        self.working_on = self.working_on.next();
-        self.started = false;
-        self.dealt.clear();
-        let sent = self.sent.clone();
-        for link in &mut self.sent {
-            (link.chunks, link.records) = (0, 0);
-        }
-        (std::mem::take(&mut self.held), sent)
+    /// Goes on to the next batch; says which markers were taken up in this one, and calls for what was sent over each link.
+    pub(super) fn next_batch(&mut self, mut sent: impl FnMut(Sent)) -> u64 {
+        self.sent.iter().copied().for_each(&mut sent);
+        self.begin(self.working_on.next());
+        std::mem::take(&mut self.held)
     }
+}
+
+fn new_links(count: usize) -> Vec<Link> {
+    std::iter::repeat_with(Link::default).take(count).collect()
+}
+
+fn operators(stage: &StagePlan, tasks: u16) -> Vec<Option<Box<dyn Operator>>> {
+    let makes = stage.slots.iter().zip(&stage.makes);
+    let operators = makes.map(|(slot, make)| {
+        Some(make(&TaskContext {
+            tasks,
+            emits: !slot.targets.is_empty(),
+        }))
+    });
+    operators.collect()
 }

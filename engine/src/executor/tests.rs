@@ -315,9 +315,10 @@ fn run_batches(executors: u16, batches: u64, choices: &[u8]) -> Result<(), TestC
                         attempt.txid
                     );
                 }
-                Envelope::Recorder(ToRecorder::Part(BatchPart {
-                    executor, batch, ..
-                })) => {
+                Envelope::Recorder(ToRecorder::Part(part)) => {
+                    let BatchPart {
+                        executor, batch, ..
+                    } = *part;
                     let at = batch.attempt.txid.0 as usize - 1;
                     prop_assert_eq!(executor, to);
                     parts[at] += 1;

@@ -6,7 +6,7 @@ use fulmar_coordinator::{Cause, CauseKind, Event, edge_id};
 use fulmar_state::{Attempt, TxId};
 
 use super::link::Item;
-use super::task::StageTask;
+use super::task::{Due, Sent, StageTask};
 use super::{Executor, Progress, WINDOW};
 use crate::message::{BatchPart, Envelope, ToExecutor, ToRecorder};
 use crate::operator::{Env, OperatorError};
@@ -52,9 +52,13 @@ impl Executor {
         if self.failed.is_some_and(|failed| txid >= failed) || !self.may_work(stage) {
             return false;
         }
-        if self.tasks[stage].is_complete() {
-            self.finish(stage);
-            return true;
+        match self.tasks[stage].due() {
+            Due::Nothing => return false,
+            Due::Finish => {
+                self.finish(stage);
+                return true;
+            }
+            Due::Item => {}
         }
         if self.is_blocked(stage) {
             return false;
@@ -192,22 +196,20 @@ impl Executor {
         if !self.guarded(stage, txid, StageTask::finish) {
             return;
         }
-        let (held, sent) = self.tasks[stage].next_batch();
         let progress = self
             .batches
             .get_mut(&txid)
             .expect("a batch at work was taken");
-        let (batch, id) = (progress.info, u32::from(self.id));
-        progress.xor ^= held;
-        for link in sent {
-            progress.xor ^= edge_id(
-                batch.attempt,
-                link.edge as u32,
-                id,
-                link.to.into(),
-                link.chunks,
-            );
-            let (edge, from, chunks, records) = (link.edge, self.id, link.chunks, link.records);
+        let (batch, from) = (progress.info, self.id);
+        let held = self.tasks[stage].next_batch(|link| {
+            let Sent {
+                edge,
+                to,
+                chunks,
+                records,
+            } = link;
+            let (sender, receiver) = (from.into(), to.into());
+            progress.xor ^= edge_id(batch.attempt, edge as u32, sender, receiver, chunks);
             let end = ToExecutor::End {
                 edge,
                 from,
@@ -216,8 +218,9 @@ impl Executor {
                 records,
                 dead: Vec::new(),
             };
-            self.out.push(Envelope::Executor(link.to, end));
-        }
+            self.out.push(Envelope::Executor(to, end));
+        });
+        progress.xor ^= held;
         progress.stages_done += 1;
         let done = progress.stages_done == self.layout.stages.len();
         if done {
@@ -266,7 +269,8 @@ impl Executor {
             dead,
             overlay,
         };
-        self.out.push(Envelope::Recorder(ToRecorder::Part(part)));
+        self.out
+            .push(Envelope::Recorder(ToRecorder::Part(Box::new(part))));
     }
 
     pub(super) fn fail(&mut self, attempt: Attempt, cause: Cause) {

@@ -90,7 +90,7 @@ pub(crate) struct Env {
     pub(crate) sent: Vec<(usize, Chunk)>,
     /// The operator that is at work, as a node of the plan, and the record it works on: for naming a failure.
     pub(crate) at: usize,
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: Option<Box<Origin>>,
 }
 
 /// Where a node's chunks go.
@@ -171,7 +171,7 @@ impl Cx<'_> {
 
     /// Runs this slot's operator over a chunk.
     pub(crate) fn process(mut self, chunk: Chunk) -> Result<(), OperatorError> {
-        let outer = std::mem::replace(&mut self.env.origin, chunk.origin().cloned());
+        let outer = std::mem::replace(&mut self.env.origin, chunk.origin().clone());
         self.work(|operator, cx| operator.process(chunk, cx))?;
         self.env.origin = outer;
         Ok(())

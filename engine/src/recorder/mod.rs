@@ -108,7 +108,7 @@ impl Recorder {
     pub(crate) fn step(&mut self, message: ToRecorder) -> Vec<Envelope> {
         let outcome = match message {
             _ if self.failed => Ok(()),
-            ToRecorder::Part(part) => self.part(part),
+            ToRecorder::Part(part) => self.part(*part),
             ToRecorder::Rewind {
                 generation,
                 sealed,

@@ -158,7 +158,10 @@ impl Driver {
         }
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut next = Some(Event::Fenced { record, version });
+        let mut next = Some(Event::Fenced {
+            record: Box::new(record),
+            version,
+        });
         loop {
             if let Some(over) = self.step(Event::Tick {
                 now: now(),
@@ -241,7 +244,7 @@ impl Driver {
         let Step { record, actions } = self.coordinator.step(event);
         if let Some(write) = record {
             // The ledger's thread lives as long as this sender.
-            drop(self.ledger.send(write));
+            drop(self.ledger.send(*write));
         }
         actions.into_iter().find_map(|action| self.act(action))
     }

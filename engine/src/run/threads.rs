@@ -60,8 +60,11 @@ pub(super) fn run_executor(
     inbox: &Receiver<Mail<ToExecutor>>,
     mailboxes: &Mailboxes,
 ) {
+    let mut out = Vec::new();
     while let Ok(Mail::Message(message)) = inbox.recv() {
-        deliver(mailboxes, executor.step(message));
+        executor.step_into(message, &mut out);
+        out.drain(..)
+            .for_each(|envelope| mailboxes.deliver(envelope));
     }
 }
 

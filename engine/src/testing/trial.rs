@@ -79,7 +79,7 @@ impl Trial {
         while let Some(cause) = self.calm.read(time_ms, careful, &skip)? {
             match cause.origin.clone() {
                 Some(origin) => skip.push(fulmar_coordinator::Skip {
-                    origin,
+                    origin: *origin,
                     cause: cause.to_string(),
                 }),
                 None if careful => {

@@ -90,7 +90,7 @@ impl World {
     pub(crate) fn event(&mut self, core: usize, event: Event) {
         let core = &mut self.cores[core];
         let step = core.coordinator.step(event);
-        if let Some(write) = step.record {
+        if let Some(write) = step.record.map(|write| *write) {
             core.write = Some(write.clone());
             core.writes.push(write);
         }
@@ -151,7 +151,13 @@ impl World {
             );
             self.tick(core, 10);
             let record = fence.record.clone();
-            self.event(core, Event::Fenced { record, version });
+            self.event(
+                core,
+                Event::Fenced {
+                    record: Box::new(record),
+                    version,
+                },
+            );
         }
         outcome
     }

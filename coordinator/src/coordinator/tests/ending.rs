@@ -145,7 +145,7 @@ fn a_stop_before_or_during_the_first_rewind_ends_at_once() {
     );
     let mut core = Coordinator::new(settings()).unwrap();
     let _ = core.step(Event::Fenced {
-        record: fence(1),
+        record: Box::new(fence(1)),
         version: Version(1),
     });
     assert_eq!(

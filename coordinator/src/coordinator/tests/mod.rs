@@ -94,14 +94,17 @@ impl Rig {
             now_ms: 0,
         };
         rig.tick(10);
-        rig.on(Event::Fenced { record, version });
+        rig.on(Event::Fenced {
+            record: Box::new(record),
+            version,
+        });
         rig.rewound();
         rig
     }
 
     fn on(&mut self, event: Event) -> &mut Rig {
         let step = self.core.step(event);
-        if let Some(write) = step.record {
+        if let Some(write) = step.record.map(|write| *write) {
             if let Some(before) = &self.write {
                 assert_eq!(
                     before, &write,

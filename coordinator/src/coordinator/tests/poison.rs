@@ -11,7 +11,7 @@ fn dead_letters() -> Settings {
 
 fn fail_at(rig: &mut Rig, attempt: Attempt, position: u64) {
     let cause = Cause {
-        origin: Some(origin(position)),
+        origin: Some(Box::new(origin(position))),
         operator: Some("split".into()),
         ..cause(CauseKind::User)
     };

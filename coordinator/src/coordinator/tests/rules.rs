@@ -137,7 +137,7 @@ fn i3_workers_are_told_only_after_the_fence() {
         assert_eq!(core.step(event), Step::default());
     }
     let step = core.step(Event::Fenced {
-        record: fence(3),
+        record: Box::new(fence(3)),
         version: Version(9),
     });
     assert!(
@@ -308,7 +308,7 @@ fn every_rewind_has_a_new_number_and_is_repeated_until_every_worker_has_answered
 fn a_worker_that_cannot_go_on_from_what_is_sealed_halts_the_term() {
     let mut core = Coordinator::new(settings()).unwrap();
     let _ = core.step(Event::Fenced {
-        record: fence(1),
+        record: Box::new(fence(1)),
         version: Version(1),
     });
     let outcome = Err("its log ends at batch 3, 5 are sealed".into());

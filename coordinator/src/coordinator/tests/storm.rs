@@ -127,7 +127,7 @@ fn storm_flaw_10_a_record_of_another_topology_is_never_acted_upon() {
         ..fence(1)
     };
     let step = core.step(Event::Fenced {
-        record,
+        record: Box::new(record),
         version: Version(1),
     });
     assert!(

@@ -138,7 +138,13 @@ impl World {
                 wall_ms: self.now_ms,
             },
         );
-        self.step(record.epoch, Event::Fenced { record, version });
+        self.step(
+            record.epoch,
+            Event::Fenced {
+                record: Box::new(record),
+                version,
+            },
+        );
     }
 
     fn newest(&self) -> Epoch {
@@ -148,7 +154,7 @@ impl World {
     fn step(&mut self, epoch: Epoch, event: Event) {
         let step = self.cores[epoch.0 as usize - 1].step(event);
         if let Some(write) = step.record {
-            self.mail.push(Mail::Write(epoch, write));
+            self.mail.push(Mail::Write(epoch, *write));
         }
         for action in step.actions {
             self.act(epoch, action);

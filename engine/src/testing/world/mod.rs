@@ -78,6 +78,8 @@ pub struct World {
     figures: Figures,
     trace: Option<Trace>,
     over: bool,
+    /// What the executor whose turn it is sends; empty between steps.
+    made: Vec<Envelope>,
     /// Whose turn this step is.
     turn: Option<Actor>,
 }
@@ -181,6 +183,7 @@ impl World {
             figures: Figures::default(),
             trace,
             over: false,
+            made: Vec::new(),
             turn: None,
             plan: plan.clone(),
         }
@@ -265,12 +268,12 @@ impl World {
     }
 
     /// Sends what came of a step on its way.
-    fn route(&mut self, from: Actor, envelopes: Vec<Envelope>) -> Result<(), Broken> {
+    fn route(&mut self, from: Actor, made: &mut Vec<Envelope>) -> Result<(), Broken> {
         let sender = self.cast.index(from);
         let Some(worker) = self.host(from) else {
             return Ok(());
         };
-        for envelope in envelopes {
+        for envelope in made.drain(..) {
             let (to, mail) = match envelope {
                 Envelope::Executor(id, message) => {
                     if let Actor::Source(spout) = from {

@@ -126,18 +126,18 @@ impl World {
             self.say_restarted(worker);
             return Ok(());
         }
-        let alive = match process.cores.recorder.is_waiting() {
+        let mut alive = match process.cores.recorder.is_waiting() {
             true => process.cores.recorder.keep_alive(),
             false => Vec::new(),
         };
         let sources = process.cores.sources.iter_mut();
-        let stands: Vec<_> = sources.map(|source| source.repeat()).collect();
-        self.route(Actor::Recorder(worker), alive)?;
+        let mut stands: Vec<_> = sources.map(|source| source.repeat()).collect();
+        self.route(Actor::Recorder(worker), &mut alive)?;
         let spouts = 0..self.plan.spouts.len();
         let hosted: Vec<usize> = spouts
             .filter(|spout| self.plan.reader_of(*spout) == worker)
             .collect();
-        for (index, stands) in hosted.into_iter().zip(stands) {
+        for (index, stands) in hosted.into_iter().zip(&mut stands) {
             self.route(Actor::Source(index), stands)?;
         }
         Ok(())
@@ -157,38 +157,37 @@ impl World {
         };
         let cores = &mut process.cores;
         let (mut wakes, mut idle) = (None, false);
-        let envelopes = match (to, mail) {
+        let mut made = std::mem::take(&mut self.made);
+        match (to, mail) {
             (Actor::Executor(id), Mail::Executor(message)) => {
                 idle = self.oracle.takes(id, &message);
                 let lost = self.watch.takes(id, &message);
-                let made = cores.executors[usize::from(id % executors)].step(message);
+                cores.executors[usize::from(id % executors)].step_into(message, &mut made);
                 self.watch.made(id, lost, &made)?;
-                made
             }
             (Actor::Source(index), Mail::Source(message)) => {
                 wakes = Some(to);
                 let own = index / usize::from(workers);
                 process.polls[own] = NEVER;
                 self.oracle.source_takes(index, &message);
-                cores.sources[own].step(message)
+                made = cores.sources[own].step(message);
             }
             (Actor::Recorder(_), Mail::Recorder(message)) => {
                 wakes = Some(to);
                 idle = self.oracle.recorder_takes(worker, &message);
-                cores.recorder.step(message)
+                made = cores.recorder.step(message);
             }
             (Actor::Flusher(_), Mail::Flusher(job)) => {
                 let done = job.run(&self.disks[at]);
-                vec![Envelope::Recorder(ToRecorder::Folded(done))]
+                made.push(Envelope::Recorder(ToRecorder::Folded(done)));
             }
             (Actor::Publisher(_), Mail::Publisher(message)) => {
                 wakes = Some(to);
                 cores.publisher.step(message);
-                Vec::new()
             }
             (to, mail) => return Err(format!("{to:?} was sent {}", mail.text())),
-        };
-        if idle && !envelopes.is_empty() {
+        }
+        if idle && !made.is_empty() {
             return Err(format!(
                 "I6: what {to:?} was sent of an attempt that is not live led to something"
             ));
@@ -196,7 +195,8 @@ impl World {
         if let Some(part) = wakes {
             self.links.wake(self.cast.index(part));
         }
-        self.route(to, envelopes)?;
+        self.route(to, &mut made)?;
+        self.made = made;
         self.hear_disk(worker)
     }
 
@@ -210,7 +210,7 @@ impl World {
             return Ok(());
         };
         let mut again = false;
-        let envelopes = match part {
+        let mut made = match part {
             Actor::Source(index) => {
                 let (wait, envelopes) = process.cores.sources[index / workers].pump(Micros(now));
                 again = wait == Wait::Now;
@@ -240,7 +240,7 @@ impl World {
         if again {
             self.links.wake(self.cast.index(part));
         }
-        self.route(part, envelopes)?;
+        self.route(part, &mut made)?;
         self.hear_disk(worker)
     }
 
@@ -313,11 +313,11 @@ impl World {
                     outbox: part.outbox.clone(),
                     dead: Vec::new(),
                 };
-                self.route(to, vec![Envelope::Publisher(message)])
+                self.route(to, &mut vec![Envelope::Publisher(message)])
             }
             Bug::ShowsEarly => {
                 let show = Envelope::Executor(part.executor, ToExecutor::Seal { txid });
-                self.route(to, vec![show])
+                self.route(to, &mut vec![show])
             }
             Bug::AcksBeforePrepared => {
                 self.ack_early(worker, part.batch.attempt, part.executor);

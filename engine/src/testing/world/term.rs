@@ -226,7 +226,13 @@ impl World {
             if held.is_some_and(|(held, _)| held.epoch == record.epoch) {
                 self.leader = Some(slot);
             }
-            self.hear(slot, Event::Fenced { record, version })?;
+            self.hear(
+                slot,
+                Event::Fenced {
+                    record: Box::new(record),
+                    version,
+                },
+            )?;
         }
         Ok(())
     }
@@ -265,14 +271,14 @@ impl World {
             return Ok(());
         };
         let told = Attempts::news(&event, term.epoch);
-        let mut steps = Vec::new();
+        let mut ticked = None;
         if now >= term.heard_time + 1_000 || matches!(event, Event::Fenced { .. }) {
             term.heard_time = now;
             let tick = Event::Tick {
                 now: Micros(now),
                 wall_ms: wall,
             };
-            steps.push(core.step(tick));
+            ticked = Some(core.step(tick));
         }
         // The time alone may have failed the batch, whose read then comes too late.
         if let Event::Read { attempt, spout, .. } = &event
@@ -280,25 +286,24 @@ impl World {
         {
             self.scene.heard(*attempt, *spout);
         }
-        let ticks = steps.len();
-        if !matches!(event, Event::Tick { .. }) {
-            let live = is_live(&event, term.generation);
-            let step = core.step(event);
-            if !live && (step.record.is_some() || !step.actions.is_empty()) {
-                return Err(format!(
-                    "I6: a coordinator of generation {} acts upon another attempt's report: {step:?}",
-                    term.generation
-                ));
-            }
-            steps.push(step);
+        if matches!(event, Event::Tick { .. }) {
+            return ticked.map_or(Ok(()), |step| self.carry_out(slot, step));
         }
-        for (at, step) in steps.into_iter().enumerate() {
-            if let Some((attempt, news)) = told.filter(|_| at == ticks) {
-                self.attempts.heard(attempt, now, news);
-            }
+        let live = is_live(&event, term.generation);
+        let step = core.step(event);
+        if !live && (step.record.is_some() || !step.actions.is_empty()) {
+            return Err(format!(
+                "I6: a coordinator of generation {} acts upon another attempt's report: {step:?}",
+                term.generation
+            ));
+        }
+        if let Some(step) = ticked {
             self.carry_out(slot, step)?;
         }
-        Ok(())
+        if let Some((attempt, news)) = told {
+            self.attempts.heard(attempt, now, news);
+        }
+        self.carry_out(slot, step)
     }
 
     /// Time passes for a coordinator.
@@ -318,7 +323,8 @@ impl World {
 
     fn carry_out(&mut self, slot: usize, step: Step) -> Result<(), Broken> {
         let Step { record, actions } = step;
-        if let Some(Write { record, expected }) = record {
+        if let Some(write) = record {
+            let Write { record, expected } = *write;
             if let Some(term) = &mut self.terms[slot] {
                 term.sealing = true;
             }

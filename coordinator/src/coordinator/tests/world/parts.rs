@@ -184,7 +184,7 @@ impl World {
                     Event::Failed {
                         attempt,
                         cause: Cause {
-                            origin,
+                            origin: origin.map(Box::new),
                             ..cause(CauseKind::User)
                         },
                     }
