@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// A topology that was checked and is ready to run; [`Plan::start`] runs it.
 pub struct Plan {
     pub(crate) name: String,
-    pub(crate) fingerprint: Fingerprint,
+    version: u32,
     pub(crate) graph: Graph,
     pub(crate) stages: Vec<StagePlan>,
     pub(crate) edges: Vec<EdgePlan>,
@@ -30,15 +30,19 @@ impl Plan {
         if !mistakes.is_empty() {
             return Err(Error::InvalidTopology { name, mistakes });
         }
-        let fingerprint = fingerprint_of(version, &graph);
         let Stages { stages, edges } = Stages::cut(&graph);
         Ok(Plan {
             name,
-            fingerprint,
+            version,
             graph,
             stages,
             edges,
         })
+    }
+
+    /// What tells this program from others, until it is made a worker's.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        fingerprint_of(self.version, &self.graph)
     }
 
     /// The topology's name.

@@ -192,7 +192,7 @@ async fn fence(ledger: &mut dyn Ledger, term: &Term) -> Result<(LedgerRecord, Ve
 fn term_of(plan: &Plan) -> Term {
     Term {
         topology: plan.name.clone(),
-        fingerprint: plan.fingerprint.clone(),
+        fingerprint: plan.fingerprint(),
         writer: WriterId::random(),
     }
 }

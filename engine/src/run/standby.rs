@@ -180,7 +180,7 @@ pub(super) async fn start(
 ) -> Result<Running> {
     let wish = Wish {
         topology: plan.name.clone(),
-        fingerprint: plan.fingerprint.clone(),
+        fingerprint: plan.fingerprint(),
         dir: dir.to_path_buf(),
         durability: config.durability,
         on_log: config.on_log.clone(),

@@ -150,7 +150,7 @@ impl World {
             cast,
             candidate: Candidate {
                 topology: built.name.clone(),
-                fingerprint: built.fingerprint.clone(),
+                fingerprint: built.fingerprint(),
                 writer: WriterId(0),
             },
             oracle: Oracle::new(plan, names.collect(), states.len(), edges as usize),
