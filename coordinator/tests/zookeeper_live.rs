@@ -203,6 +203,7 @@ fn a_change_whose_notice_is_lost_with_the_connection_is_seen_all_the_same() {
     // The server believes that it has told of the change, and forgets the watch.
     proxy.drop_server_to_client(true);
     write_by_hand(&to, &paths().config(), b"max_pending=9");
+    wait_until("the notice is swallowed", SOON, || proxy.swallowed() > 0);
     proxy.drop_server_to_client(false);
     proxy.cut_once();
     let change = next(&session, &mut config);

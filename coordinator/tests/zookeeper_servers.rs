@@ -388,6 +388,7 @@ fn swallowed_answers_leave_the_write_applied() {
     wait_until("the write is applied", SOON, || {
         beside.get(&path) == "second"
     });
+    wait_until("its answer is swallowed", SOON, || proxy.swallowed() > 0);
     proxy.drop_server_to_client(false);
     // The connection has a gap and stays silent; a new one is whole.
     through

@@ -158,6 +158,23 @@ impl Cluster {
         })
     }
 
+    /// How many batches all of them have told of.
+    pub fn told(&mut self) -> usize {
+        self.members.iter_mut().map(Member::told).sum()
+    }
+
+    /// Waits until they have told of so many more batches than by now, whoever leads meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// They do not.
+    pub fn wait_for_more(&mut self, more: usize) -> Result<()> {
+        let enough = self.told() + more;
+        self.wait(&format!("{more} more batches are sealed"), |cluster| {
+            cluster.told() >= enough
+        })
+    }
+
     /// Waits until this one stands by.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ pub(super) use judge::{difference, tables, unequal};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use fulmar_state::{Attempt, DeadLetter};
 
@@ -15,7 +14,7 @@ use super::links::copied;
 use super::look::Seen;
 use super::plan::Plan;
 use super::rig::{DeadSink, Props, Rig, Rigged, Stand, Tap};
-use super::scene::{Broken, Key, Ranges, Scene, Sight};
+use super::scene::{Broken, Key, Ranges, Reading, Readings, Scene, Sight};
 use super::trial::Trial;
 use crate::message::{ReadState, ToExecutor};
 use crate::sink::Sink;
@@ -33,15 +32,6 @@ struct Draft {
     sent: Vec<(usize, u16, ToExecutor)>,
 }
 
-/// What a reader saw of one executor's share of a state.
-#[derive(Clone, Debug)]
-struct Reading {
-    asked: u32,
-    executor: u16,
-    state: usize,
-    seen: Seen,
-}
-
 /// A state's keys and values, encoded.
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -57,8 +47,7 @@ pub(super) struct Rehearsal<R: Rigged> {
     salts: BTreeMap<(Attempt, usize), Vec<u32>>,
     sealed: Vec<Draft>,
     /// What readers saw since the last look.
-    fresh: Arc<Mutex<Vec<Reading>>>,
-    readings: Vec<Reading>,
+    readings: Readings<(Vec<u8>, Vec<u8>)>,
     end: End<R>,
 }
 
@@ -87,8 +76,7 @@ impl<R: Rigged> Rehearsal<R> {
             drafts: BTreeMap::new(),
             salts: BTreeMap::new(),
             sealed: Vec::new(),
-            fresh: Arc::default(),
-            readings: Vec::new(),
+            readings: Readings::new(),
             end,
         })
     }
@@ -225,36 +213,26 @@ impl<R: Rigged> Scene for Rehearsal<R> {
     }
 
     fn reading(&self, asked: u32, executor: u16, state: usize) -> ReadState {
-        let (to, look) = (self.fresh.clone(), self.props.states[state].1);
+        let (add, look) = (self.readings.adder(), self.props.states[state].1);
         Box::new(move |shard| {
-            if let Some(seen) = (look.all)(shard) {
-                let reading = Reading {
+            if let Some(Seen { txid, entries }) = (look.all)(shard) {
+                let sight = Sight {
                     asked,
                     executor,
                     state,
-                    seen,
+                    txid,
                 };
-                let mut all = to.lock().unwrap_or_else(PoisonError::into_inner);
-                all.push(reading);
+                add(Reading { sight, entries });
             }
         })
     }
 
     fn seen(&mut self) -> Vec<Sight> {
-        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let sights = fresh.iter().map(|reading| Sight {
-            asked: reading.asked,
-            executor: reading.executor,
-            state: reading.state,
-            txid: reading.seen.txid,
-        });
-        let sights = sights.collect();
-        self.readings.append(&mut fresh);
-        sights
+        self.readings.news()
     }
 
     fn readings(&self) -> usize {
-        self.readings.len()
+        self.readings.all.len()
     }
 
     fn judge(&mut self, before_last: usize) -> Result<(), Broken> {
@@ -264,7 +242,7 @@ impl<R: Rigged> Scene for Rehearsal<R> {
         let trial = Trial::new(&stand, plan, self.executors);
         let mut trial = trial.map_err(|error| error.to_string())?;
         let all = self.rehearse(&mut trial)?;
-        self.judge_states(&self.readings[before_last..], &all)?;
+        self.judge_states(&self.readings.all[before_last..], &all)?;
         self.judge_sinks(&trial)?;
         *self.end.borrow_mut() = Some((trial, handles));
         Ok(())

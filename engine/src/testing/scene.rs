@@ -1,6 +1,7 @@
 //! What is run in a world, and what must come of it: the seam between the protocol, which knows no records, and records of some type.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fulmar_state::{Attempt, DeadLetter, TxId};
 
@@ -25,6 +26,45 @@ pub(super) struct Sight {
     pub(super) executor: u16,
     pub(super) state: usize,
     pub(super) txid: TxId,
+}
+
+/// What it was shown: one executor's share of a state.
+#[derive(Clone, Debug)]
+pub(super) struct Reading<E> {
+    pub(super) sight: Sight,
+    pub(super) entries: Vec<E>,
+}
+
+/// Everything that readers were shown; what is new waits until it is asked for.
+pub(super) struct Readings<E> {
+    fresh: Arc<Mutex<Vec<Reading<E>>>>,
+    pub(super) all: Vec<Reading<E>>,
+}
+
+impl<E: Send + 'static> Readings<E> {
+    pub(super) fn new() -> Self {
+        Readings {
+            fresh: Arc::default(),
+            all: Vec::new(),
+        }
+    }
+
+    /// Adds a reading, from wherever it is made.
+    pub(super) fn adder(&self) -> impl FnOnce(Reading<E>) + Send + 'static {
+        let fresh = self.fresh.clone();
+        move |reading| {
+            let mut fresh = fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            fresh.push(reading);
+        }
+    }
+
+    /// Those that came since this was asked last.
+    pub(super) fn news(&mut self) -> Vec<Sight> {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let sights = fresh.iter().map(|reading| reading.sight).collect();
+        self.all.append(&mut fresh);
+        sights
+    }
 }
 
 /// The name under which dead letters come.

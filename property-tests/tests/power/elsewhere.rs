@@ -52,19 +52,11 @@ fn count_to_the_end_and_say_what_the_ledger_holds() {
 }
 
 fn traced() -> Traced {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().canonicalize().unwrap();
-    let mut program = Command::new(std::env::current_exe().unwrap());
-    program
-        .args([
-            "--exact",
-            "elsewhere::count_to_the_end_and_say_what_the_ledger_holds",
-            "--nocapture",
-        ])
-        .env(ROOT, &root)
-        .env(SERVERS, testing::shared_chroot());
-    let calls = trace::run_with_servers(&mut program).unwrap();
-    Traced { root, calls }
+    let settle = |program: &mut Command| {
+        program.env(SERVERS, testing::shared_chroot());
+    };
+    let test = "elsewhere::count_to_the_end_and_say_what_the_ledger_holds";
+    Traced::of(test, settle, trace::run_with_servers)
 }
 
 /// What the ledger holds after a call, as far as it was told.

@@ -85,22 +85,31 @@ struct Traced {
     calls: Vec<Call>,
 }
 
-fn traced(durability: Durability) -> Traced {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().canonicalize().unwrap();
-    let mut program = Command::new(std::env::current_exe().unwrap());
-    program
-        .args([
-            "--exact",
-            "count_to_the_end_and_say_what_is_sealed",
-            "--nocapture",
-        ])
-        .env(ROOT, &root);
-    if durability == Durability::ProcessCrash {
-        program.env(LAZY, "1");
+impl Traced {
+    /// Runs a test of this program that is none of its own.
+    fn of(
+        test: &str,
+        settle: impl FnOnce(&mut Command),
+        run: fn(&mut Command) -> anyhow::Result<Vec<Call>>,
+    ) -> Traced {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", test, "--nocapture"]);
+        settle(program.env(ROOT, &root));
+        let calls = run(&mut program).unwrap();
+        Traced { root, calls }
     }
-    let calls = trace::run(&mut program).unwrap();
-    Traced { root, calls }
+}
+
+fn traced(durability: Durability) -> Traced {
+    let settle = |program: &mut Command| {
+        if durability == Durability::ProcessCrash {
+            program.env(LAZY, "1");
+        }
+    };
+    let test = "count_to_the_end_and_say_what_is_sealed";
+    Traced::of(test, settle, trace::run)
 }
 
 /// The run with everything synced; none where nothing can be traced.

@@ -60,8 +60,7 @@ fn a_server_killed_at_any_time_costs_nothing() {
     }
     let (rounds, began) = (if is_full() { 30 } else { 5 }, Instant::now());
     for round in 0..rounds {
-        let (leader, _) = cluster.wait_for_leader().unwrap();
-        cluster.wait_for_batches(leader, 1 + round % 3).unwrap();
+        cluster.wait_for_more(1 + round % 3).unwrap();
         server.kill();
         server.restart().unwrap();
         cluster

@@ -10,10 +10,18 @@ use rand_chacha::ChaCha8Rng;
 use crate::{cluster_at, server};
 
 /// Stops the one that leads for longer than its session lasts, and checks that it has sealed nothing since the other fenced it.
-fn stop_long(cluster: &mut Cluster, zombie: usize, other: usize, rng: &mut ChaCha8Rng) {
-    let (leader, epoch) = cluster.wait_for_leader().unwrap();
-    assert_eq!(leader, zombie, "{}", cluster.report());
-    cluster.wait_for_batches(zombie, 3).unwrap();
+fn stop_long(cluster: &mut Cluster, rng: &mut ChaCha8Rng) {
+    // On a busy machine a session may end without being stopped: then another one leads by now.
+    let (mut zombie, mut epoch) = (0, 0);
+    cluster
+        .wait("one leads and has sealed, the other stands by", |cluster| {
+            (zombie, epoch) = cluster.leader().unwrap_or_default();
+            cluster.member(1 - zombie).heard().last() == Some(&Said::StandsBy)
+                && cluster.member(zombie).from(epoch).is_some()
+        })
+        .unwrap();
+    let other = 1 - zombie;
+    cluster.wait_for_more(3).unwrap();
     cluster.member(zombie).run().signal("STOP").unwrap();
     let mut won = 0;
     cluster
@@ -78,20 +86,19 @@ fn a_leader_stopped_beyond_its_session_seals_nothing_more_gives_the_directory_up
     println!("FULMAR_SEED={seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let server = server();
-    let mut cluster = cluster_at(&server.address(), 600, "--batch-time 20 --batch-lines 20");
+    let mut cluster = cluster_at(&server.address(), 2_000, "--batch-time 20 --batch-lines 20");
     cluster.feed(seed, 4_000);
     let first = cluster.start().unwrap();
     cluster.wait_for_leader().unwrap();
     let second = cluster.start().unwrap();
     cluster.wait_for_standby(second).unwrap();
-    let rounds = if is_full() { 10 } else { 2 };
+    let rounds = if is_full() { 20 } else { 4 };
     for _ in 0..rounds {
-        stop_long(&mut cluster, first, second, &mut rng);
-        stop_long(&mut cluster, second, first, &mut rng);
+        stop_long(&mut cluster, &mut rng);
     }
     let figures = cluster.finish().unwrap();
-    println!("{} zombies, {figures:?}", 2 * rounds);
-    assert!(figures.terms > 2 * rounds);
+    println!("{rounds} zombies, {figures:?}");
+    assert!(figures.terms > rounds);
 }
 
 #[test]

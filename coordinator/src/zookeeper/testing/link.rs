@@ -173,6 +173,9 @@ impl Link {
         while let Ok(count @ 1..) = (&self.server).read(&mut buffer) {
             torn |= self.cut.load(Ordering::SeqCst) || shared.state().orders.drop_to_client;
             torn = torn || (&self.client).write_all(&buffer[..count]).is_err();
+            if torn {
+                shared.state().swallowed += count;
+            }
         }
         let _ = self.client.shutdown(Shutdown::Both);
     }

@@ -66,6 +66,7 @@ pub(super) struct State {
     pub(super) orders: Orders,
     pub(super) writes: u64,
     pub(super) cuts: u64,
+    pub(super) swallowed: usize,
     pub(super) links: BTreeMap<u64, Arc<Link>>,
     accepted: u64,
 }
@@ -197,6 +198,11 @@ impl Proxy {
     /// How many connections were cut so far, by any order.
     pub fn cuts(&self) -> u64 {
         self.shared.state().cuts
+    }
+
+    /// How many bytes of answers no client was given so far.
+    pub fn swallowed(&self) -> usize {
+        self.shared.state().swallowed
     }
 
     /// How many writes have come from clients so far, whatever became of them.

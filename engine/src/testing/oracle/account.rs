@@ -7,11 +7,12 @@ use fulmar_state::{Attempt, TxId};
 
 use super::super::plan::Promise;
 use super::super::scene::{Broken, DEAD, Ranges};
+use super::super::scene::{Reading, Sight};
 use super::super::shape::{Item, id_of};
 use super::super::spout::{Record, offset_of, seen};
 use super::Oracle;
 use super::evaluate::{Snapshot, evaluate};
-use super::recount::{Reading, Recount, Sealed};
+use super::recount::{Recount, Sealed};
 
 impl Recount {
     /// What a sealed attempt held: exactly what lies in the ranges it read.
@@ -175,22 +176,25 @@ impl Oracle {
 impl Recount {
     /// At the end: the states, whatever readers saw meanwhile, and the sinks, against the recount.
     pub(super) fn judge_all(&self, before_last: usize) -> Result<(), Broken> {
-        let last = &self.readings[before_last..];
+        let last = &self.readings.all[before_last..];
         let batches = self.sealed.iter().map(|batch| batch.records.as_slice());
         let all = evaluate(&self.plan.graph, batches);
         let owners = self.owners(last, &all)?;
-        for reading in &self.readings {
-            let snapshot = &all[reading.txid.0 as usize];
-            let due = snapshot.states[reading.state].iter();
-            let due = due
-                .filter(|(key, _)| owners.get(&(reading.state, **key)) == Some(&reading.executor));
+        for Reading { sight, entries } in &self.readings.all {
+            let Sight {
+                executor,
+                state,
+                txid,
+                ..
+            } = *sight;
+            let due = all[txid.0 as usize].states[state].iter();
+            let due = due.filter(|(key, _)| owners.get(&(state, **key)) == Some(&executor));
             let due: Vec<(u64, u64)> = due.map(|(key, value)| (*key, *value)).collect();
-            let mut found = reading.entries.clone();
+            let mut found = entries.clone();
             found.sort_unstable();
             if found != due {
                 return Err(format!(
-                    "I5: executor {} shows state {} as of {} as {found:?}, it is {due:?}",
-                    reading.executor, reading.state, reading.txid
+                    "I5: executor {executor} shows state {state} as of {txid} as {found:?}, it is {due:?}"
                 ));
             }
         }
@@ -201,27 +205,29 @@ impl Recount {
     /// Which executor has which key: each has exactly one, and together they show the whole state.
     fn owners(
         &self,
-        last: &[Reading],
+        last: &[Reading<(u64, u64)>],
         all: &[Snapshot],
     ) -> Result<BTreeMap<(usize, u64), u16>, Broken> {
         let mut owners = BTreeMap::new();
         let mut whole = vec![BTreeMap::new(); all[0].states.len()];
-        for reading in last {
-            if reading.txid != self.txid() {
+        for Reading { sight, entries } in last {
+            let Sight {
+                executor,
+                state,
+                txid,
+                ..
+            } = *sight;
+            if txid != self.txid() {
                 return Err(format!(
-                    "I5: executor {} shows batch {}, sealed is {}",
-                    reading.executor,
-                    reading.txid,
+                    "I5: executor {executor} shows batch {txid}, sealed is {}",
                     self.txid()
                 ));
             }
-            for (key, value) in &reading.entries {
-                whole[reading.state].insert(*key, *value);
-                let other = owners.insert((reading.state, *key), reading.executor);
-                if let Some(other) = other {
+            for (key, value) in entries {
+                whole[state].insert(*key, *value);
+                if let Some(other) = owners.insert((state, *key), executor) {
                     return Err(format!(
-                        "I5: executors {other} and {} both show key {key} of state {}",
-                        reading.executor, reading.state
+                        "I5: executors {other} and {executor} both show key {key} of state {state}"
                     ));
                 }
             }

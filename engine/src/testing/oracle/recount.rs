@@ -1,30 +1,18 @@
 //! The world's own scene: records that say where they come from, and an account of each of them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use fulmar_state::{Attempt, DeadLetter, Epoch, TxId, Value};
 
 use super::super::bug::Bug;
 use super::super::graph::folded;
 use super::super::plan::Plan;
-use super::super::scene::{Broken, Key, Ranges, Scene, Sight};
+use super::super::scene::{Broken, Key, Ranges, Reading, Readings, Scene, Sight};
 use super::super::shape::{Desk, Item, build};
 use super::super::spout::{Record, Wells};
 use crate::message::{ReadState, ToExecutor};
 use crate::operator::Merging;
 use crate::sink::Sink;
-
-/// What a reader saw of one executor's share of a state.
-#[derive(Clone, Debug)]
-pub(super) struct Reading {
-    /// The step at which somebody asked.
-    pub(super) asked: u32,
-    pub(super) executor: u16,
-    pub(super) state: usize,
-    pub(super) txid: TxId,
-    pub(super) entries: Vec<(u64, u64)>,
-}
 
 /// What a sealed batch held.
 #[derive(Clone, Debug)]
@@ -47,8 +35,7 @@ pub(in super::super) struct Recount {
     wells: Arc<Wells>,
     desk: Desk,
     /// What readers saw since the last look.
-    fresh: Arc<Mutex<Vec<Reading>>>,
-    pub(super) readings: Vec<Reading>,
+    pub(super) readings: Readings<(u64, u64)>,
     /// What sources sent, by attempt.
     pub(super) sent: BTreeMap<Attempt, Vec<Record>>,
     /// What spouts that promise the same yielded first, in the knowledge of a term.
@@ -66,8 +53,7 @@ impl Recount {
         Recount {
             wells: Arc::new(Wells::new(plan)),
             desk,
-            fresh: Arc::default(),
-            readings: Vec::new(),
+            readings: Readings::new(),
             sent: BTreeMap::new(),
             first: BTreeMap::new(),
             newest_read: BTreeMap::new(),
@@ -178,26 +164,17 @@ impl Scene for Recount {
     fn reading(&self, asked: u32, executor: u16, state: usize) -> ReadState {
         let graph = &self.plan.graph;
         match graph.keeps_pairs(graph.states()[state]) {
-            true => reading(&self.fresh, (asked, executor, state), folded),
-            false => reading(&self.fresh, (asked, executor, state), |value: u64| value),
+            true => reading(&self.readings, (asked, executor, state), folded),
+            false => reading(&self.readings, (asked, executor, state), |value: u64| value),
         }
     }
 
     fn seen(&mut self) -> Vec<Sight> {
-        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let sights = fresh.iter().map(|reading| Sight {
-            asked: reading.asked,
-            executor: reading.executor,
-            state: reading.state,
-            txid: reading.txid,
-        });
-        let sights = sights.collect();
-        self.readings.append(&mut fresh);
-        sights
+        self.readings.news()
     }
 
     fn readings(&self) -> usize {
-        self.readings.len()
+        self.readings.all.len()
     }
 
     fn judge(&mut self, before_last: usize) -> Result<(), Broken> {
@@ -211,11 +188,11 @@ impl Scene for Recount {
 
 /// Reads one executor's share of a state, its values as numbers.
 fn reading<V: Value>(
-    to: &Arc<Mutex<Vec<Reading>>>,
+    to: &Readings<(u64, u64)>,
     (asked, executor, state): (u32, u16, usize),
     number: fn(V) -> u64,
 ) -> ReadState {
-    let to = to.clone();
+    let add = to.adder();
     Box::new(move |shard| {
         let shard: &mut Shard<V> = shard
             .as_any_mut()
@@ -233,14 +210,12 @@ fn reading<V: Value>(
                 entries.push((u64::from_be_bytes(key), number(value)));
             }
         }
-        let reading = Reading {
+        let sight = Sight {
             asked,
             executor,
             state,
             txid: view.txid(),
-            entries,
         };
-        let mut all = to.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(reading);
+        add(Reading { sight, entries });
     })
 }

@@ -8,7 +8,7 @@ use super::super::links::copied;
 use super::super::rig::Rigged;
 use super::super::scene::Broken;
 use super::super::trial::Trial;
-use super::{Draft, Reading, Rehearsal, Table};
+use super::{Draft, Reading, Rehearsal, Sight, Table};
 use crate::message::ToExecutor;
 
 impl<R: Rigged> Rehearsal<R> {
@@ -20,8 +20,9 @@ impl<R: Rigged> Rehearsal<R> {
         let last = TxId(self.sealed.len() as u64);
         let mut read: BTreeSet<TxId> = self
             .readings
+            .all
             .iter()
-            .map(|reading| reading.seen.txid)
+            .map(|reading| reading.sight.txid)
             .collect();
         read.insert(last);
         let mut all = BTreeMap::from([(TxId::ZERO, vec![Table::new(); self.props.states.len()])]);
@@ -103,29 +104,28 @@ impl<R: Rigged> Rehearsal<R> {
     /// Everything that readers saw is what the states were as of that batch, and the last readings saw all of it.
     pub(super) fn judge_states(
         &self,
-        last: &[Reading],
+        last: &[Reading<(Vec<u8>, Vec<u8>)>],
         all: &BTreeMap<TxId, Vec<Table>>,
     ) -> Result<(), Broken> {
         let (end, due) = all.last_key_value().expect("there is a beginning");
         let mut owners = BTreeMap::new();
         let mut whole = vec![Table::new(); self.props.states.len()];
-        for Reading {
-            executor,
-            state,
-            seen,
-            ..
-        } in last
-        {
-            let name = &self.props.states[*state].0;
-            if seen.txid != *end {
+        for Reading { sight, entries } in last {
+            let Sight {
+                executor,
+                state,
+                txid,
+                ..
+            } = *sight;
+            let name = &self.props.states[state].0;
+            if txid != *end {
                 return Err(format!(
-                    "executor {executor} shows state {name:?} as of batch {}, sealed is {end}",
-                    seen.txid
+                    "executor {executor} shows state {name:?} as of batch {txid}, sealed is {end}"
                 ));
             }
-            for (key, value) in &seen.entries {
-                whole[*state].insert(key.clone(), value.clone());
-                if let Some(other) = owners.insert((*state, key.clone()), *executor) {
+            for (key, value) in entries {
+                whole[state].insert(key.clone(), value.clone());
+                if let Some(other) = owners.insert((state, key.clone()), executor) {
                     return Err(format!(
                         "executors {other} and {executor} both show a key of state {name:?}"
                     ));
@@ -133,23 +133,23 @@ impl<R: Rigged> Rehearsal<R> {
             }
         }
         // The earliest first: it is the nearest to the cause.
-        let mut readings: Vec<&Reading> = self.readings.iter().collect();
-        readings.sort_by_key(|reading| reading.seen.txid);
-        for Reading {
-            executor,
-            state,
-            seen,
-            ..
-        } in readings
-        {
-            let own = |key: &Vec<u8>| owners.get(&(*state, key.clone())) == Some(executor);
-            let due = all[&seen.txid][*state].iter();
+        let mut readings: Vec<_> = self.readings.all.iter().collect();
+        readings.sort_by_key(|reading| reading.sight.txid);
+        for Reading { sight, entries } in readings {
+            let Sight {
+                executor,
+                state,
+                txid,
+                ..
+            } = *sight;
+            let own = |key: &Vec<u8>| owners.get(&(state, key.clone())) == Some(&executor);
+            let due = all[&txid][state].iter();
             let due = due.filter(|(key, _)| own(key));
             let due = due
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
-            let found = seen.entries.iter().cloned().collect();
-            self.is_same(*state, seen.txid, &found, &due)?;
+            let found = entries.iter().cloned().collect();
+            self.is_same(state, txid, &found, &due)?;
         }
         for (state, (found, due)) in whole.iter().zip(due).enumerate() {
             self.is_same(state, *end, found, due)?;
