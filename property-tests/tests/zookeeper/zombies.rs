@@ -88,7 +88,7 @@ fn a_leader_stopped_beyond_its_session_seals_nothing_more_gives_the_directory_up
     let server = server();
     let mut cluster = cluster_at(&server.address(), 2_000, "--batch-time 20 --batch-lines 20");
     cluster.feed(seed, 4_000);
-    let first = cluster.start().unwrap();
+    cluster.start().unwrap();
     cluster.wait_for_leader().unwrap();
     let second = cluster.start().unwrap();
     cluster.wait_for_standby(second).unwrap();

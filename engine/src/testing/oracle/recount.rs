@@ -1,6 +1,7 @@
 //! The world's own scene: records that say where they come from, and an account of each of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fulmar_state::{Attempt, DeadLetter, Epoch, TxId, Value};
 
