@@ -99,14 +99,15 @@ impl Executor {
         }
     }
 
-    /// Takes one message; what is to be sent comes back in order.
+    /// As [`Executor::step_into`]; what is to be sent comes back.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn step(&mut self, message: ToExecutor) -> Vec<Envelope> {
         let mut out = Vec::new();
         self.step_into(message, &mut out);
         out
     }
 
-    /// As [`Executor::step`], into a buffer that serves many steps.
+    /// Takes one message; `out`, a buffer that serves many steps, gets what is to be sent, in order.
     pub(crate) fn step_into(&mut self, message: ToExecutor, out: &mut Vec<Envelope>) {
         std::mem::swap(&mut self.out, out);
         self.take_message(message);
