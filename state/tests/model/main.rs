@@ -55,6 +55,8 @@ fn config(cases: u32, shrinks: u32) -> Config {
     Config {
         cases: if full { 20 * cases } else { cases },
         max_shrink_iters: shrinks,
+        // Of all cases together: steps that cannot happen at their time are drawn again.
+        max_local_rejects: 1 << 24,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..Config::default()
     }
