@@ -28,6 +28,13 @@ pub(super) struct Sight {
     pub(super) txid: TxId,
 }
 
+impl Sight {
+    /// What it is of: executor, state, batch.
+    pub(super) fn of(&self) -> (u16, usize, TxId) {
+        (self.executor, self.state, self.txid)
+    }
+}
+
 /// What it was shown: one executor's share of a state.
 #[derive(Clone, Debug)]
 pub(super) struct Reading<E> {

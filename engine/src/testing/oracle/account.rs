@@ -6,8 +6,8 @@ use fulmar_coordinator::LedgerRecord;
 use fulmar_state::{Attempt, TxId};
 
 use super::super::plan::Promise;
+use super::super::scene::Reading;
 use super::super::scene::{Broken, DEAD, Ranges};
-use super::super::scene::{Reading, Sight};
 use super::super::shape::{Item, id_of};
 use super::super::spout::{Record, offset_of, seen};
 use super::Oracle;
@@ -181,12 +181,7 @@ impl Recount {
         let all = evaluate(&self.plan.graph, batches);
         let owners = self.owners(last, &all)?;
         for Reading { sight, entries } in &self.readings.all {
-            let Sight {
-                executor,
-                state,
-                txid,
-                ..
-            } = *sight;
+            let (executor, state, txid) = sight.of();
             let due = all[txid.0 as usize].states[state].iter();
             let due = due.filter(|(key, _)| owners.get(&(state, **key)) == Some(&executor));
             let due: Vec<(u64, u64)> = due.map(|(key, value)| (*key, *value)).collect();
@@ -211,12 +206,7 @@ impl Recount {
         let mut owners = BTreeMap::new();
         let mut whole = vec![BTreeMap::new(); all[0].states.len()];
         for Reading { sight, entries } in last {
-            let Sight {
-                executor,
-                state,
-                txid,
-                ..
-            } = *sight;
+            let (executor, state, txid) = sight.of();
             if txid != self.txid() {
                 return Err(format!(
                     "I5: executor {executor} shows batch {txid}, sealed is {}",

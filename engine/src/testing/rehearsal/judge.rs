@@ -8,7 +8,7 @@ use super::super::links::copied;
 use super::super::rig::Rigged;
 use super::super::scene::Broken;
 use super::super::trial::Trial;
-use super::{Draft, Reading, Rehearsal, Sight, Table};
+use super::{Draft, Reading, Rehearsal, Table};
 use crate::message::ToExecutor;
 
 impl<R: Rigged> Rehearsal<R> {
@@ -111,12 +111,7 @@ impl<R: Rigged> Rehearsal<R> {
         let mut owners = BTreeMap::new();
         let mut whole = vec![Table::new(); self.props.states.len()];
         for Reading { sight, entries } in last {
-            let Sight {
-                executor,
-                state,
-                txid,
-                ..
-            } = *sight;
+            let (executor, state, txid) = sight.of();
             let name = &self.props.states[state].0;
             if txid != *end {
                 return Err(format!(
@@ -136,12 +131,7 @@ impl<R: Rigged> Rehearsal<R> {
         let mut readings: Vec<_> = self.readings.all.iter().collect();
         readings.sort_by_key(|reading| reading.sight.txid);
         for Reading { sight, entries } in readings {
-            let Sight {
-                executor,
-                state,
-                txid,
-                ..
-            } = *sight;
+            let (executor, state, txid) = sight.of();
             let own = |key: &Vec<u8>| owners.get(&(state, key.clone())) == Some(&executor);
             let due = all[&txid][state].iter();
             let due = due.filter(|(key, _)| own(key));
