@@ -141,7 +141,7 @@ impl Session {
     /// How it has ended, if it has.
     #[must_use]
     pub fn has_ended(&self) -> Option<Error> {
-        self.inner.calls.ended.borrow().clone()
+        self.inner.calls.has_ended()
     }
 
     /// Whether the servers cannot have given the session to another by now; without this nothing may be sealed.

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fulmar_coordinator::zookeeper::testing::{Server, shared_chroot, wait_until};
-use fulmar_coordinator::zookeeper::{Candidate, Election, Member, Membership, TopologyPaths};
+use fulmar_coordinator::zookeeper::{Candidate, Election, Membership, TopologyPaths};
 use fulmar_coordinator::{Error, WriterId};
 use futures::FutureExt;
 use futures::executor::block_on;
 
 use super::hand::Hand;
+use super::members::member;
 use super::{
     DIR, SOON, TIMEOUT, by_proxy, connect, in_time, is_lost, join, requests, watches, who,
 };
@@ -150,12 +151,7 @@ fn a_session_that_is_let_go_is_closed_by_then_whatever_its_background_does() {
     let hand = Hand::at(&at);
     for round in 0..300 {
         let session = connect(&at, TIMEOUT);
-        let member = Member {
-            who: who("x"),
-            address: None,
-            capabilities: Vec::new(),
-        };
-        let paths = TopologyPaths::new("let-go");
+        let (paths, member) = (TopologyPaths::new("let-go"), member("x"));
         let published = Membership::publish(&session, &paths, WriterId::random(), &member);
         let published = block_on(published).unwrap();
         let leadership = block_on(join(&session, "x").elected()).unwrap();

@@ -11,7 +11,7 @@ use zookeeper_client::CreateMode;
 use super::hand::Hand;
 use super::{SOON, TIMEOUT, by_proxy, connect, in_time, who};
 
-fn member(version: &str) -> Member {
+pub(crate) fn member(version: &str) -> Member {
     Member {
         who: who(version),
         address: None,

@@ -49,7 +49,7 @@ pub(super) fn spawn(
     })
 }
 
-fn deliver(mailboxes: &Mailboxes, envelopes: Vec<Envelope>) {
+fn deliver(mailboxes: &Mailboxes, envelopes: impl IntoIterator<Item = Envelope>) {
     envelopes
         .into_iter()
         .for_each(|envelope| mailboxes.deliver(envelope));
@@ -63,8 +63,7 @@ pub(super) fn run_executor(
     let mut out = Vec::new();
     while let Ok(Mail::Message(message)) = inbox.recv() {
         executor.step_into(message, &mut out);
-        out.drain(..)
-            .for_each(|envelope| mailboxes.deliver(envelope));
+        deliver(mailboxes, out.drain(..));
     }
 }
 
@@ -171,7 +170,7 @@ pub(super) fn run_publisher(
                 Published::Nothing => break,
                 Published::Taken(envelope) => {
                     complained = false;
-                    deliver(mailboxes, envelope.into_iter().collect());
+                    deliver(mailboxes, envelope);
                 }
                 Published::Refused(sink, error) if error.permanent => {
                     mailboxes.deliver(Envelope::Fatal(format!("sink {sink:?}: {error}")));

@@ -46,7 +46,6 @@ pub(super) struct Rehearsal<R: Rigged> {
     /// Which reading of each partition an attempt comes from, by spout.
     salts: BTreeMap<(Attempt, usize), Vec<u32>>,
     sealed: Vec<Draft>,
-    /// What readers saw since the last look.
     readings: Readings<(Vec<u8>, Vec<u8>)>,
     end: End<R>,
 }
@@ -213,16 +212,11 @@ impl<R: Rigged> Scene for Rehearsal<R> {
     }
 
     fn reading(&self, asked: u32, executor: u16, state: usize) -> ReadState {
-        let (add, look) = (self.readings.adder(), self.props.states[state].1);
+        let add = self.readings.adder(asked, executor, state);
+        let look = self.props.states[state].1;
         Box::new(move |shard| {
             if let Some(Seen { txid, entries }) = (look.all)(shard) {
-                let sight = Sight {
-                    asked,
-                    executor,
-                    state,
-                    txid,
-                };
-                add(Reading { sight, entries });
+                add(txid, entries);
             }
         })
     }

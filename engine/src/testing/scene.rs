@@ -56,12 +56,23 @@ impl<E: Send + 'static> Readings<E> {
         }
     }
 
-    /// Adds a reading, from wherever it is made.
-    pub(super) fn adder(&self) -> impl FnOnce(Reading<E>) + Send + 'static {
+    /// For whoever asks one executor for a state: adds, from wherever it is read, as of which batch it was shown and what.
+    pub(super) fn adder(
+        &self,
+        asked: u32,
+        executor: u16,
+        state: usize,
+    ) -> impl FnOnce(TxId, Vec<E>) + Send + 'static {
         let fresh = self.fresh.clone();
-        move |reading| {
+        move |txid, entries| {
+            let sight = Sight {
+                asked,
+                executor,
+                state,
+                txid,
+            };
             let mut fresh = fresh.lock().unwrap_or_else(PoisonError::into_inner);
-            fresh.push(reading);
+            fresh.push(Reading { sight, entries });
         }
     }
 

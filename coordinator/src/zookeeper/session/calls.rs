@@ -34,7 +34,7 @@ impl Calls {
         F: FnOnce(zk::Client) -> R + Send + 'static,
         R: Future<Output = Result<T, zk::Error>> + Send + 'static,
     {
-        if let Some(error) = self.ended.borrow().clone() {
+        if let Some(error) = self.has_ended() {
             return Err(CallError::Lost(error));
         }
         let Some(client) = self.client.upgrade().map(|client| (*client).clone()) else {
@@ -92,6 +92,11 @@ impl Calls {
         )]
         let asleep = async move { tokio::time::sleep(time).await };
         drop(self.handle.spawn(asleep).await);
+    }
+
+    /// How the session has ended, if it has.
+    pub(super) fn has_ended(&self) -> Option<Error> {
+        self.ended.borrow().clone()
     }
 
     /// Half of the session's timeout: an answer that takes longer is as good as none.

@@ -3,18 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use zookeeper_client as zk;
 
 use super::calls::Calls;
 use super::{CallError, Session};
-use crate::error::Error;
 
 /// A session as its background tasks have it: when its last owner lets it go, it is closed although they still run.
 pub(in crate::zookeeper) struct WeakSession {
     calls: Calls,
     acls: zk::Acls<'static>,
-    ended: watch::Receiver<Option<Error>>,
     states: zk::StateWatcher,
 }
 
@@ -23,7 +20,6 @@ impl WeakSession {
         WeakSession {
             calls: session.inner.calls.clone(),
             acls: session.config().acls(),
-            ended: session.inner.calls.ended.clone(),
             states: session.client().state_watcher(),
         }
     }
@@ -77,7 +73,7 @@ impl WeakSession {
             async { while self.states.changed().await != zk::SessionState::SyncConnected {} };
         tokio::select! {
             () = reconnected => {}
-            _ = self.ended.wait_for(Option::is_some) => {}
+            _ = self.calls.ended.wait_for(Option::is_some) => {}
         }
     }
 }

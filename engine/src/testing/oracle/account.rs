@@ -6,8 +6,7 @@ use fulmar_coordinator::LedgerRecord;
 use fulmar_state::{Attempt, TxId};
 
 use super::super::plan::Promise;
-use super::super::scene::Reading;
-use super::super::scene::{Broken, DEAD, Ranges};
+use super::super::scene::{Broken, DEAD, Ranges, Reading};
 use super::super::shape::{Item, id_of};
 use super::super::spout::{Record, offset_of, seen};
 use super::Oracle;

@@ -8,7 +8,7 @@ use fulmar_state::{Attempt, DeadLetter, Epoch, TxId, Value};
 use super::super::bug::Bug;
 use super::super::graph::folded;
 use super::super::plan::Plan;
-use super::super::scene::{Broken, Key, Ranges, Reading, Readings, Scene, Sight};
+use super::super::scene::{Broken, Key, Ranges, Readings, Scene, Sight};
 use super::super::shape::{Desk, Item, build};
 use super::super::spout::{Record, Wells};
 use crate::message::{ReadState, ToExecutor};
@@ -35,7 +35,6 @@ pub(in super::super) struct Recount {
     pub(super) plan: Plan,
     wells: Arc<Wells>,
     desk: Desk,
-    /// What readers saw since the last look.
     pub(super) readings: Readings<(u64, u64)>,
     /// What sources sent, by attempt.
     pub(super) sent: BTreeMap<Attempt, Vec<Record>>,
@@ -164,9 +163,10 @@ impl Scene for Recount {
 
     fn reading(&self, asked: u32, executor: u16, state: usize) -> ReadState {
         let graph = &self.plan.graph;
+        let add = self.readings.adder(asked, executor, state);
         match graph.keeps_pairs(graph.states()[state]) {
-            true => reading(&self.readings, (asked, executor, state), folded),
-            false => reading(&self.readings, (asked, executor, state), |value: u64| value),
+            true => reading(add, folded),
+            false => reading(add, |value: u64| value),
         }
     }
 
@@ -189,11 +189,9 @@ impl Scene for Recount {
 
 /// Reads one executor's share of a state, its values as numbers.
 fn reading<V: Value>(
-    to: &Readings<(u64, u64)>,
-    (asked, executor, state): (u32, u16, usize),
+    add: impl FnOnce(TxId, Vec<(u64, u64)>) + Send + 'static,
     number: fn(V) -> u64,
 ) -> ReadState {
-    let add = to.adder();
     Box::new(move |shard| {
         let shard: &mut Shard<V> = shard
             .as_any_mut()
@@ -211,12 +209,6 @@ fn reading<V: Value>(
                 entries.push((u64::from_be_bytes(key), number(value)));
             }
         }
-        let sight = Sight {
-            asked,
-            executor,
-            state,
-            txid: view.txid(),
-        };
-        add(Reading { sight, entries });
+        add(view.txid(), entries);
     })
 }

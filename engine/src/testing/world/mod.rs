@@ -268,12 +268,16 @@ impl World {
     }
 
     /// Sends what came of a step on its way.
-    fn route(&mut self, from: Actor, made: &mut Vec<Envelope>) -> Result<(), Broken> {
+    fn route(
+        &mut self,
+        from: Actor,
+        envelopes: impl IntoIterator<Item = Envelope>,
+    ) -> Result<(), Broken> {
         let sender = self.cast.index(from);
         let Some(worker) = self.host(from) else {
             return Ok(());
         };
-        for envelope in made.drain(..) {
+        for envelope in envelopes {
             let (to, mail) = match envelope {
                 Envelope::Executor(id, message) => {
                     if let Actor::Source(spout) = from {

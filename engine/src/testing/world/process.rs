@@ -126,18 +126,18 @@ impl World {
             self.say_restarted(worker);
             return Ok(());
         }
-        let mut alive = match process.cores.recorder.is_waiting() {
+        let alive = match process.cores.recorder.is_waiting() {
             true => process.cores.recorder.keep_alive(),
             false => Vec::new(),
         };
         let sources = process.cores.sources.iter_mut();
-        let mut stands: Vec<_> = sources.map(|source| source.repeat()).collect();
-        self.route(Actor::Recorder(worker), &mut alive)?;
+        let stands: Vec<_> = sources.map(|source| source.repeat()).collect();
+        self.route(Actor::Recorder(worker), alive)?;
         let spouts = 0..self.plan.spouts.len();
         let hosted: Vec<usize> = spouts
             .filter(|spout| self.plan.reader_of(*spout) == worker)
             .collect();
-        for (index, stands) in hosted.into_iter().zip(&mut stands) {
+        for (index, stands) in hosted.into_iter().zip(stands) {
             self.route(Actor::Source(index), stands)?;
         }
         Ok(())
@@ -195,7 +195,7 @@ impl World {
         if let Some(part) = wakes {
             self.links.wake(self.cast.index(part));
         }
-        self.route(to, &mut made)?;
+        self.route(to, made.drain(..))?;
         self.made = made;
         self.hear_disk(worker)
     }
@@ -210,7 +210,7 @@ impl World {
             return Ok(());
         };
         let mut again = false;
-        let mut made = match part {
+        let envelopes = match part {
             Actor::Source(index) => {
                 let (wait, envelopes) = process.cores.sources[index / workers].pump(Micros(now));
                 again = wait == Wait::Now;
@@ -240,7 +240,7 @@ impl World {
         if again {
             self.links.wake(self.cast.index(part));
         }
-        self.route(part, &mut made)?;
+        self.route(part, envelopes)?;
         self.hear_disk(worker)
     }
 
@@ -313,11 +313,11 @@ impl World {
                     outbox: part.outbox.clone(),
                     dead: Vec::new(),
                 };
-                self.route(to, &mut vec![Envelope::Publisher(message)])
+                self.route(to, vec![Envelope::Publisher(message)])
             }
             Bug::ShowsEarly => {
                 let show = Envelope::Executor(part.executor, ToExecutor::Seal { txid });
-                self.route(to, &mut vec![show])
+                self.route(to, vec![show])
             }
             Bug::AcksBeforePrepared => {
                 self.ack_early(worker, part.batch.attempt, part.executor);
